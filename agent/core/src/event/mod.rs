@@ -1,0 +1,64 @@
+//! Events: what decoding makes of records, and the entities that events are about.
+//!
+//! One file per sensor, of the sensor's stem: its typed body and its decoder. [`Body`] is generated
+//! from the sensor registry; adding a sensor edits nothing here.
+
+pub mod cgroup;
+mod entity;
+pub mod exec;
+pub mod exit;
+pub mod fork;
+pub mod tcp;
+
+pub use entity::{CloseReason, Flow, FlowKind, Image, Process, Report, Role, What, Workload, WorkloadKind};
+pub use tarsier_abi::{Header, Namespaces, Sensor, TaskKey};
+
+/// Why bytes are not a record. Each is counted by [`crate::decode::Decoder`]; none is fatal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Malformed {
+    /// Shorter than its fixed part, or than a tail says.
+    #[error("record is too short")]
+    Short,
+    /// No such sensor number.
+    #[error("unknown sensor")]
+    Sensor,
+    /// No such record of that sensor.
+    #[error("unknown record")]
+    Op,
+    /// A field holds a value that it cannot hold (an address family, a tail outside the record).
+    #[error("impossible value")]
+    Value,
+}
+
+macro_rules! define_body {
+    ($(($stem:ident, $variant:ident, $number:literal, $ring:ident, $doc:literal);)+) => {
+        /// A decoded record, by sensor. Borrows its strings from the record's bytes.
+        #[derive(Clone, Debug)]
+        pub enum Body<'a> { $(#[doc = $doc] $variant($stem::Event<'a>),)+ }
+
+        impl<'a> Body<'a> {
+            /// Decodes what follows the header; total on arbitrary bytes.
+            pub fn decode(sensor: Sensor, op: u8, record: &'a [u8]) -> Result<Self, Malformed> {
+                match sensor { $(Sensor::$variant => $stem::decode(op, record).map(Self::$variant),)+ }
+            }
+        }
+    };
+}
+tarsier_abi::for_each_sensor!(define_body);
+
+/// A header and what it heads.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// The sensor that wrote it.
+    pub sensor: Sensor,
+    /// CPU, sequence number, time.
+    pub header: Header,
+    /// The typed rest.
+    pub body: Body<'a>,
+}
+
+/// A tail's bytes, checked.
+pub(crate) fn tail(record: &[u8], tail: tarsier_abi::Tail) -> Result<&[u8], Malformed> {
+    let start = usize::from(tail.offset);
+    record.get(start..start + usize::from(tail.len)).ok_or(Malformed::Value)
+}

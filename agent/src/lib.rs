@@ -1,0 +1,8 @@
+//! The agent: IO and wiring around `tarsier-core`. Modules in the order a record passes them.
+//!
+//! [`kernel`], [`host`], [`export`] and [`ops`] never import each other; `pipeline` imports all.
+
+pub mod export;
+pub mod host;
+pub mod kernel;
+pub mod ops;

@@ -1,0 +1,50 @@
+//! The read-only globals that the agent fills in before the programs are loaded. The kernel freezes
+//! them, so the verifier knows their values and never looks at a branch that they switch off.
+
+/// Most bulk rings (one per group of CPUs).
+pub const BULK_RINGS: usize = 4;
+/// Deepest cgroup that can be a scope.
+pub const MAX_SCOPE_DEPTH: u32 = 64;
+/// Bytes of one CPU's scratch buffer: an exec record with its three tails, and room that keeps every
+/// bounded write provably inside.
+pub const SCRATCH_BYTES: usize = 32 * 1024;
+
+/// The globals: name, type, value in the object, meaning.
+#[macro_export]
+macro_rules! for_each_global {
+    ($callback:ident) => {
+        $callback! {
+            (SCOPE_CGROUP, u64, 0, "capture only this cgroup and its descendants; 0 = everything");
+            (SCOPE_LEVEL, u32, 0, "depth of that cgroup (`cgroup.level`)");
+            (CGROUP_SUBSYS, u32, u32::MAX, "take a task's cgroup from this v1 controller (`enum cgroup_subsys_id`); MAX = from v2");
+            (CGROUP_HIERARCHY, u32, 0, "`hierarchy_id` whose cgroups are recorded; 0 = v2");
+            (BULK_MASK, u32, 0, "bulk ring of a CPU = CPU & mask; number of rings in use − 1, a power of two less one");
+            (WAKE_PRIORITY, u32, 65536, "bytes in the priority ring at which user space is woken");
+            (WAKE_BULK, u32, 65536, "bytes in a bulk ring at which user space is woken");
+            (EXIT_HAS_GROUP_DEAD, u32, 0, "1 if `sched_process_exit` passes `group_dead` (6.18)");
+            (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");
+            (SOCK_DONE_BIT, u32, 1, "`enum sock_flags`.SOCK_DONE");
+        }
+    };
+}
+
+macro_rules! define_globals {
+    ($(($name:ident, $type:ty, $default:expr, $doc:literal);)+) => {
+        /// A value for every global, as the agent writes them.
+        #[derive(Clone, Debug)]
+        #[expect(non_snake_case, reason = "fields are the symbols of the object")]
+        pub struct Globals { $(#[doc = $doc] pub $name: $type,)+ }
+
+        impl Default for Globals {
+            fn default() -> Self { Self { $($name: $default,)+ } }
+        }
+
+        impl Globals {
+            /// Calls `set(symbol, value in native byte order)` for each.
+            pub fn for_each(&self, mut set: impl FnMut(&'static str, &[u8])) {
+                $(set(stringify!($name), &self.$name.to_ne_bytes());)+
+            }
+        }
+    };
+}
+for_each_global!(define_globals);
