@@ -230,7 +230,7 @@ pub struct SeedRecord {
 }
 
 /// Sockets per call of the sweep program.
-pub const SWEEP_BATCH: usize = 256;
+pub const SWEEP_BATCH: usize = 128;
 
 /// One socket of a sweep: user space writes `sock`, `isn_local`, `isn_peer` and the ports into
 /// `tuple`, the program fills in the rest.
