@@ -1,0 +1,1 @@
+//! Requests decoded with `opentelemetry-proto` and compared.
