@@ -183,7 +183,6 @@ impl Redactor {
         let any = RegexSetBuilder::new(sources.iter().map(|(source, _)| source))
             .unicode(false)
             .size_limit(SIZE_LIMIT)
-            .dfa_size_limit(SIZE_LIMIT)
             .build()
             .map_err(|source| RedactError { pattern: "all patterns together".to_owned(), source })?;
         let assignment = compile(&expand(r"(?is)\A(-{0,2}NAME=).+\z"))?;
