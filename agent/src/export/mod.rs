@@ -1,5 +1,5 @@
 //! Exporters: the way out. One file or folder per exporter, each with its own Config; every one of
-//! them passes the contract suite in `agent/tests/exporters.rs`.
+//! them passes the contract suite in `agent/tests/exporters/`.
 //!
 //! [`otlp`] sends pre-encoded batches over gRPC, [`stdout`] prints reports as lines. What an exporter
 //! could not send is in its [`Counts`], by [`DropCause`].

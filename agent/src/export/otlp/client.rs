@@ -143,8 +143,8 @@ impl Client {
     /// A status is the server's word, or a local error in its shape: that one has a source, says nothing
     /// about the batch, and leaves the connection in doubt.
     fn failure(&mut self, status: &Status) -> Failure {
-        if status.source().is_some() {
-            return self.broken(chain(status));
+        if let Some(source) = status.source() {
+            return self.broken(chain(source));
         }
         let text = match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => {
