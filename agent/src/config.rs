@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::DuplicateKeyPolicy;
 
-pub use check::Problem;
+pub use check::{Problem, suggest};
 pub use print::print;
 pub use reference::reference;
 pub use sections::{
@@ -230,10 +230,12 @@ pub fn schema() -> serde_json::Value {
 fn not_yaml(error: &serde_saphyr::Error) -> Problem {
     let place = error.location().map(Place::of).unwrap_or(Place::START);
     let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default();
     Problem {
         place: Some((place.line, place.column)),
         path: String::new(),
-        what: text.lines().next().unwrap_or_default().to_owned(),
+        // The place is said already.
+        what: what.split_once(" at line ").map_or(what, |(what, _)| what).to_owned(),
         fix: "see docs/reference/config.md for the options and their form".into(),
     }
 }

@@ -255,7 +255,7 @@ fn wanted(expected: &str, schema: SchemaAt<'_>) -> (&'static str, String) {
 }
 
 /// "did you mean": the nearest known name if it is near enough, and always all of them.
-pub(super) fn suggest(written: &str, known: &[&str]) -> String {
+pub fn suggest(written: &str, known: &[&str]) -> String {
     let all = known.join(", ");
     let lower = written.to_ascii_lowercase();
     let nearest = known.iter().map(|name| (edit_distance(&lower, name), *name)).min();
