@@ -2,7 +2,11 @@
 //!
 //! [`kernel`], [`host`], [`export`] and [`ops`] never import each other; `pipeline` imports all.
 
+pub mod cli;
+pub mod config;
 pub mod export;
+#[cfg(test)]
+mod fresh;
 pub mod host;
 pub mod kernel;
 pub mod ops;

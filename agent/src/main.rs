@@ -1,2 +1,7 @@
-//! Entry point.
-fn main() {}
+//! Entry point: everything is in `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tarsier::cli::main(std::env::args_os()).into()
+}

@@ -1,0 +1,110 @@
+//! `tarsier doctor`: the report of every check, and an exit code that a script can use.
+
+use std::io::{self, Write};
+
+use super::Exit;
+use super::style::Style;
+use crate::ops::admin::DEFAULT_SOCKET;
+use crate::ops::doctor::{Check, Status, checks};
+
+/// Options of `tarsier doctor`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Form of the report.
+    #[arg(long, short, value_enum, default_value = "human", value_name = "FORM")]
+    output: Form,
+    /// Where the agent is to make its admin socket.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    admin_socket: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Form {
+    /// For people.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let checks = checks(&args.admin_socket);
+    let exit = verdict(&checks);
+    match args.output {
+        Form::Human => out.write_all(human(&checks, Style::of(&io::stdout())).as_bytes())?,
+        Form::Json => {
+            let report = serde_json::json!({ "exit_code": exit as u8, "checks": checks });
+            writeln!(out, "{report:#}")?;
+        }
+    }
+    Ok(exit)
+}
+
+/// A missing privilege goes first: giving it may change what else is found.
+fn verdict(checks: &[Check]) -> Exit {
+    let any = |status| checks.iter().any(|check| check.status == status);
+    match (any(Status::NoPrivilege), any(Status::Unavailable)) {
+        (true, _) => Exit::NoPrivilege,
+        (false, true) => Exit::Unavailable,
+        (false, false) => Exit::Ok,
+    }
+}
+
+fn human(checks: &[Check], style: Style) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for Check { name, status, detail, fix } in checks {
+        let mark = match status {
+            Status::Ok => style.good("ok  "),
+            Status::Info => style.faint("info"),
+            Status::Degraded => style.warning("less"),
+            Status::NoPrivilege | Status::Unavailable => style.bad("FAIL"),
+        };
+        text.push_str(&format!("{mark}  {name:width$}  {detail}\n"));
+        if !fix.is_empty() {
+            text.push_str(&format!("{:width$}        {} {fix}\n", "", style.faint("do:")));
+        }
+    }
+    let names = |wanted: fn(Status) -> bool| {
+        let names = checks.iter().filter(|check| wanted(check.status)).map(|check| check.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let failed = names(|status| matches!(status, Status::NoPrivilege | Status::Unavailable));
+    let less = names(|status| status == Status::Degraded);
+    text.push('\n');
+    text.push_str(&match (failed.as_str(), less.as_str()) {
+        ("", "") => style.good("The agent can run here."),
+        ("", less) => format!("{} With less: {less}.", style.good("The agent can run here.")),
+        (failed, _) => format!("{} Missing: {failed}.", style.bad("The agent cannot run here.")),
+    });
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_and_words() {
+        let check = |name, status| Check::new(name, status, "found").fix("mend it");
+        for (checks, exit, last) in [
+            (vec![check("a", Status::Ok)], Exit::Ok, "The agent can run here."),
+            (vec![check("a", Status::Degraded)], Exit::Ok, "The agent can run here. With less: a."),
+            (
+                vec![check("a", Status::Unavailable)],
+                Exit::Unavailable,
+                "The agent cannot run here. Missing: a.",
+            ),
+            (
+                vec![check("a", Status::Unavailable), check("CAP_BPF", Status::NoPrivilege)],
+                Exit::NoPrivilege,
+                "The agent cannot run here. Missing: a, CAP_BPF.",
+            ),
+        ] {
+            assert_eq!(verdict(&checks), exit);
+            let text = human(&checks, Style::of(&std::fs::File::open("/dev/null").unwrap()));
+            assert_eq!(text.lines().last(), Some(last));
+            assert!(text.contains("do: mend it") && !text.contains('\x1b'), "{text}");
+        }
+    }
+}

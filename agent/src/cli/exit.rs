@@ -1,0 +1,65 @@
+//! Exit codes, after `sysexits.h`.
+
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Ok = 0,
+    /// It failed while running.
+    Failure = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 64,
+    /// The kernel lacks something that is needed.
+    Unavailable = 69,
+    /// A privilege is missing.
+    NoPrivilege = 77,
+}
+
+/// A failure that knows its exit code. Return it through `anyhow` from anywhere below a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The exit code.
+    pub exit: Exit,
+    /// What is missing and what to do: one line.
+    pub message: String,
+}
+
+impl Exit {
+    /// The exit code that an error asks for: the first cause that knows one.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let known = error.chain().find_map(|cause| {
+            let refusal = cause.downcast_ref::<Refusal>().map(|refusal| refusal.exit);
+            refusal.or_else(|| cause.is::<ConfigError>().then_some(Self::Usage))
+        });
+        known.unwrap_or(Self::Failure)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_first_cause_that_knows_decides() {
+        let refusal = || Refusal { exit: Exit::NoPrivilege, message: "no CAP_BPF".into() };
+        let wrapped = Err::<(), _>(refusal()).context("loading").unwrap_err();
+        assert_eq!(Exit::of(&wrapped), Exit::NoPrivilege);
+        let config = ConfigError { source: "f".into(), problems: Vec::new() };
+        assert_eq!(Exit::of(&config.into()), Exit::Usage);
+        assert_eq!(Exit::of(&anyhow::anyhow!("other")), Exit::Failure);
+    }
+}

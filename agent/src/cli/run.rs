@@ -1,0 +1,133 @@
+//! `tarsier run`: configuration file, then the command line over it.
+
+use std::path::PathBuf;
+
+use tarsier_abi::Sensor;
+
+use super::{Exit, Refusal, log};
+use crate::config::units::{Duration, Listen};
+use crate::config::{Loaded, LogLevel, Sensors, Stdout, sensor_by_name};
+
+/// Options of `tarsier run`. Each wins over the same option of the configuration file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file (YAML). None is needed.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Capture only this cgroup and its descendants; an absolute path.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    scope_cgroup: Option<String>,
+    /// Form of events on standard output.
+    #[arg(long, short, value_name = "FORM")]
+    output: Option<Stdout>,
+    /// Turn on exactly these sensors (see `tarsier sensors`).
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = sensor)]
+    sensors: Option<Vec<Sensor>>,
+    /// Where /metrics and /healthz are served: IP:PORT, or none.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
+    /// Unix socket for `tarsier top`; empty for none.
+    #[arg(long, value_name = "PATH")]
+    admin_socket: Option<String>,
+    /// Least severe level of the agent's own log.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// Stop after this time, as SIGTERM would.
+    #[arg(long = "for", value_name = "DURATION")]
+    stop_after: Option<Duration>,
+}
+
+impl Args {
+    /// The configuration that this command line asks for.
+    pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+        let mut loaded = Loaded::load(self.config.as_deref())?;
+        let Loaded { config, origins } = &mut loaded;
+        let mut note = |path: &str, flag: &str| {
+            // A flag for a map replaces all of its keys.
+            origins.retain(|key, _| !key.starts_with(&format!("{path}.")));
+            origins.insert(path.to_owned(), flag.to_owned());
+        };
+        if let Some(cgroup) = &self.scope_cgroup {
+            config.scope.cgroup = Some(cgroup.clone());
+            note("scope.cgroup", "--scope-cgroup");
+        }
+        if let Some(output) = self.output {
+            config.output.stdout = output;
+            note("output.stdout", "--output");
+        }
+        if let Some(sensors) = &self.sensors {
+            config.sensors = Sensors::only(sensors);
+            note("sensors", "--sensors");
+        }
+        if let Some(listen) = self.listen {
+            config.ops.listen = listen;
+            note("ops.listen", "--listen");
+        }
+        if let Some(path) = &self.admin_socket {
+            config.ops.admin_socket.clone_from(path);
+            note("ops.admin_socket", "--admin-socket");
+        }
+        if let Some(level) = self.log_level {
+            config.log.level = level;
+            note("log.level", "--log-level");
+        }
+        Ok(loaded)
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let loaded = args.load()?;
+    log::init(&loaded.config.log);
+    capture(loaded, args.stop_after)
+}
+
+/// The only call from the command line into the pipeline.
+fn capture(_loaded: Loaded, _stop_after: Option<Duration>) -> anyhow::Result<Exit> {
+    let message = "this build holds no capture pipeline: the agent cannot run".into();
+    Err(Refusal { exit: Exit::Unavailable, message }.into())
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("write the whole path, from `/`".into()) }
+}
+
+fn sensor(name: &str) -> Result<Sensor, String> {
+    sensor_by_name(name).ok_or_else(|| {
+        let names = Sensor::ALL.map(Sensor::name);
+        format!("there is no such sensor; {}", crate::config::suggest(name, &names))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_are_named_as_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("t.yaml");
+        std::fs::write(&file, "sensors: {fork: false}\noutput: {stdout: json}\nlog: {level: warn}\n")
+            .unwrap();
+        let line = ["t", "--config", file.to_str().unwrap(), "--sensors", "fork,tcp", "--output", "none"];
+        let more = ["--scope-cgroup", "/x", "--listen", "none", "--for", "5s"];
+        let line = Line::try_parse_from(line.iter().chain(&more)).unwrap();
+        assert_eq!(line.args.stop_after, Some(Duration::from_secs(5)));
+        let Loaded { config, origins } = line.args.load().unwrap();
+        assert_eq!(config.sensors.on().collect::<Vec<_>>(), [Sensor::Fork, Sensor::Tcp]);
+        assert_eq!(config.output.stdout, Stdout::None);
+        assert_eq!(config.scope.cgroup.as_deref(), Some("/x"));
+        assert_eq!(config.ops.listen, Listen(None));
+        assert_eq!(config.log.level, LogLevel::Warn, "what no flag names stays");
+        assert_eq!(origins["sensors"], "--sensors");
+        assert!(!origins.contains_key("sensors.fork"));
+        assert!(origins["log.level"].ends_with("t.yaml:3"));
+    }
+}

@@ -1,0 +1,73 @@
+//! The effective configuration as YAML that can be read back, each value with its origin.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::Loaded;
+
+/// The whole configuration, defaults included. A comment behind each value says where it came from.
+pub fn print(loaded: &Loaded) -> String {
+    let json = serde_json::to_value(&loaded.config).expect("a configuration has only string keys");
+    let mut lines = Vec::new();
+    collect(&json, "", 0, &mut |indent, path, text, is_value| {
+        let origin = is_value.then(|| loaded.origins.get(path).map_or("default", String::as_str));
+        lines.push((format!("{:indent$}{text}", ""), origin.map(str::to_owned)));
+    });
+    let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(text, _)| text.chars().count());
+    let width = width.max().unwrap_or(0).min(60);
+    lines.iter().fold(String::new(), |mut all, (text, origin)| {
+        let written = match origin {
+            Some(origin) => writeln!(all, "{text:width$}  # {origin}"),
+            None => writeln!(all, "{text}"),
+        };
+        written.expect("a string takes all that is written");
+        all
+    })
+}
+
+/// Calls `line(indent, path, text, is_value)` for each line, top to bottom.
+fn collect(json: &Json, path: &str, indent: usize, line: &mut dyn FnMut(usize, &str, String, bool)) {
+    let Json::Object(map) = json else { return };
+    for (key, value) in map {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let key = text(key);
+        match value {
+            Json::Object(inner) if !inner.is_empty() => {
+                line(indent, &path, format!("{key}:"), false);
+                collect(value, &path, indent + 2, line);
+            }
+            Json::Array(items) if !items.is_empty() => {
+                line(indent, &path, format!("{key}:"), false);
+                for item in items {
+                    line(indent + 2, &path, format!("- {}", scalar(item)), true);
+                }
+            }
+            _ => line(indent, &path, format!("{key}: {}", scalar(value)), true),
+        }
+    }
+}
+
+/// A scalar, an empty list or an empty map; JSON's spelling of the rest is YAML too.
+fn scalar(json: &Json) -> String {
+    match json {
+        Json::String(string) => text(string),
+        other => other.to_string(),
+    }
+}
+
+/// Without quotes where YAML reads the plain form back as the same text.
+fn text(string: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+    let plain = string.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && string.chars().all(safe)
+        && !matches!(
+            string.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
+    let amount = string.starts_with(|c: char| c.is_ascii_digit())
+        && string.ends_with(|c: char| matches!(c, 's' | 'm' | 'h' | 'B'))
+        && string.chars().all(|c| c.is_ascii_alphanumeric())
+        && !string.starts_with("0x");
+    if plain || amount { string.to_owned() } else { Json::from(string).to_string() }
+}

@@ -1,0 +1,139 @@
+//! What users meet: all mistakes at once, a printed configuration that reads back, a fresh page.
+
+use super::*;
+
+const FIVE: &str = "\
+sensors:
+  tpc: true
+flows:
+  interval: 10
+  max_connections: many
+rings:
+  priority_bytes: 1KiB
+outputt:
+  stdout: json
+";
+
+#[test]
+fn five_mistakes_show_all_five_with_place_and_fix() {
+    let error = Loaded::parse("bad.yaml", FIVE).unwrap_err();
+    let found: Vec<_> =
+        error.problems.iter().map(|problem| (problem.place.unwrap(), problem.path.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ((2, 3), "sensors.tpc"),
+            ((4, 13), "flows.interval"),
+            ((5, 20), "flows.max_connections"),
+            ((7, 19), "rings.priority_bytes"),
+            ((8, 1), "outputt"),
+        ]
+    );
+    for (problem, fix) in error.problems.iter().zip([
+        "did you mean `tcp`?",
+        "such as `10s`",
+        "write digits without quotes or unit",
+        "use a value from 64KiB to 1GiB",
+        "did you mean `output`?",
+    ]) {
+        assert!(problem.fix.contains(fix), "{problem}");
+    }
+    let text = error.to_string();
+    assert!(text.starts_with("bad.yaml:2:3: sensors.tpc: no such option\n    fix: did you mean"), "{text}");
+    assert!(text.ends_with("5 problems in bad.yaml"), "{text}");
+}
+
+#[test]
+fn each_kind_of_mistake() {
+    for (text, place, what) in [
+        ("log: {level: loud}", (1, 14), "`loud` is not a choice"),
+        ("process: {max_entries: 1}", (1, 24), "out of range"),
+        ("process: {max_entries: -5}", (1, 24), "out of range"),
+        ("process: {max_entries: 1.5}", (1, 24), "expected a whole number, found a fraction"),
+        ("redaction: {enabled: yes}", (1, 22), "expected true or false, found text"),
+        ("redaction: {patterns: ['a', '(']}", (1, 29), "not a regular expression"),
+        ("redaction: {patterns: x}", (1, 23), "expected a list, found text"),
+        ("scope: {cgroup: here}", (1, 17), "not an absolute path"),
+        ("scope:", (1, 6), "expected a map, found nothing"),
+        ("ops: {listen: 'localhost:1'}", (1, 15), "not an address"),
+        ("resource_attributes: {a: 1}", (1, 26), "expected text, found a whole number"),
+        ("flows: {interval: 5s}\nflows: {}", (2, 1), "given twice; first in line 1"),
+        ("flows: {interval: 5 weeks}", (1, 19), "`weeks` is not a unit of a duration"),
+        ("rings: {drain_min: 1s, drain_max: 1ms}", (1, 20), "longer than drain_max"),
+        ("rings: {bulk_bytes: 3MiB}", (1, 21), "not a power of two"),
+        ("- a", (1, 1), "expected a map, found a list"),
+        (
+            "sensors: {cgroup: false, exec: false, fork: false, exit: false, tcp: false}",
+            (1, 10),
+            "every sensor is off",
+        ),
+    ] {
+        let error = Loaded::parse("f", text).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{text}: {error}");
+        assert!(error.problems[0].what.contains(what), "{text}: {error}");
+        assert_eq!(error.problems[0].place, Some(place), "{text}: {error}");
+        assert!(!error.problems[0].fix.is_empty());
+    }
+}
+
+#[test]
+fn broken_yaml_is_one_problem_with_a_place() {
+    let error = Loaded::parse("f", "flows: [1,\nlog: {").unwrap_err();
+    assert_eq!(error.problems.len(), 1);
+    assert!(error.problems[0].place.is_some(), "{error}");
+}
+
+#[test]
+fn nothing_means_defaults() {
+    for text in ["", "# only a comment\n", "---\n", "{}"] {
+        assert_eq!(Loaded::parse("f", text).unwrap().config, Config::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back_and_names_its_origins() {
+    let text = "\
+sensors: {fork: false}
+scope: {cgroup: /sys/fs/cgroup/a b}
+redaction:
+  patterns: ['token=(\\S+)', 'no', 'x: y # z']
+flows: {interval: 1500ms}
+ops: {listen: none}
+resource_attributes: {k8s.node.name: n1, 'odd: key': 'true', port: '80', 'naïve': \"a\\nb\"}
+";
+    let mut loaded = Loaded::parse("t.yaml", text).unwrap();
+    loaded.merge_attributes("k8s.node.name=other,zone=a%2Cb").unwrap();
+    let printed = print(&loaded);
+    let again = Loaded::parse("printed", &printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert_eq!(again.config, loaded.config, "{printed}");
+    assert_eq!(loaded.config.resource_attributes["k8s.node.name"], "n1", "the file wins");
+    assert_eq!(loaded.config.resource_attributes["zone"], "a,b");
+    let line = |start: &str| {
+        printed
+            .lines()
+            .find(|line| line.trim_start().starts_with(start))
+            .unwrap_or_else(|| panic!("{printed}"))
+    };
+    assert!(line("fork: false").ends_with("# t.yaml:1"), "{printed}");
+    assert!(line("interval: 1500ms").ends_with("# t.yaml:5"), "{printed}");
+    assert!(line("zone:").ends_with("# OTEL_RESOURCE_ATTRIBUTES"), "{printed}");
+    assert!(line("max_entries: 65536").ends_with("# default"), "{printed}");
+}
+
+#[test]
+fn bad_attributes_name_the_variable() {
+    let error = Loaded::default().merge_attributes("a=1,b,=c,d=%zz").unwrap_err();
+    assert_eq!((error.source.as_str(), error.problems.len()), ("OTEL_RESOURCE_ATTRIBUTES", 3));
+}
+
+#[test]
+fn the_reference_page_is_fresh() {
+    crate::fresh::assert_fresh("docs/reference/config.md", &reference());
+}
+
+#[test]
+fn every_option_is_documented() {
+    for line in reference().lines().filter(|line| line.starts_with("| `")) {
+        assert!(!line.ends_with("|  |"), "no documentation: {line}");
+    }
+}

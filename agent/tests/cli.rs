@@ -1,0 +1,219 @@
+//! The built binary as users and scripts meet it: exit codes, messages, pipes.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use tarsier::ops::admin::{AdminServer, Connection, TopState};
+
+fn tarsier(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tarsier"));
+    command.args(args).env_remove("OTEL_RESOURCE_ATTRIBUTES").stdin(Stdio::null());
+    command
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn file(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("tarsier.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn wrong_usage_is_64_and_names_the_mistake() {
+    for (args, says) in [
+        (&["rum"][..], "run"),
+        (&["run", "--outputt", "json"], "--output"),
+        (&["run", "--output", "xml"], "possible values: auto, human, json, none"),
+        (&["run", "--sensors", "exec,tpc"], "did you mean `tcp`?"),
+        (&["run", "--for", "10"], "has no unit"),
+        (&["run", "--scope-cgroup", "here"], "whole path"),
+        (&["run", "--listen", "nowhere"], "IP:PORT"),
+        (&["run", "--log-level", "loud"], "possible values: off, error"),
+        (&["completions", "tcsh"], "bash"),
+        (&["config", "check"], "<FILE>"),
+        (&[], "Usage: tarsier"),
+    ] {
+        let output = tarsier(args);
+        assert_eq!(code(&output), 64, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains(says), "{args:?}: {}", err(&output));
+        assert!(output.stdout.is_empty() && !err(&output).contains('\x1b'), "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_with_five_mistakes_shows_all_five() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(
+        dir.path(),
+        "sensors:\n  tpc: true\nflows:\n  interval: 10\nrings:\n  bulk_bytes: 3MB\nlog:\n  level: loud\nmetric: {}\n",
+    );
+    let path = path.to_str().unwrap();
+    for args in [&["config", "check", path][..], &["run", "--config", path], &["config", "print", "-c", path]]
+    {
+        let output = tarsier(args);
+        assert_eq!(code(&output), 64, "{args:?}");
+        assert!(output.stdout.is_empty());
+        let text = err(&output);
+        for place in [
+            "2:3: sensors.tpc",
+            "4:13: flows.interval",
+            "6:15: rings.bulk_bytes",
+            "8:10: log.level",
+            "9:1: metric",
+        ] {
+            assert!(text.contains(&format!("{path}:{place}: ")), "{place}: {text}");
+        }
+        assert_eq!(text.matches("    fix: ").count(), 5, "{text}");
+        assert!(text.contains("5 problems in"), "{text}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_or_are_not_yaml() {
+    let output = tarsier(&["config", "check", "/nowhere.yaml"]);
+    assert_eq!(code(&output), 64);
+    assert!(err(&output).contains("/nowhere.yaml: cannot be read: No such file"), "{}", err(&output));
+    let dir = tempfile::tempdir().unwrap();
+    let output = tarsier(&["config", "check", file(dir.path(), "flows: [\nlog: }").to_str().unwrap()]);
+    assert_eq!(code(&output), 64);
+    assert!(err(&output).contains("tarsier.yaml:1:8: mismatched bracket"), "{}", err(&output));
+}
+
+#[test]
+fn a_good_file_is_ok_and_prints_with_origins() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "flows:\n  interval: 30s\n");
+    let path = path.to_str().unwrap();
+    let output = tarsier(&["config", "check", path]);
+    assert_eq!((code(&output), out(&output)), (0, format!("{path}: ok\n")));
+
+    let mut print = command(&["config", "print", "--config", path, "--output", "json"]);
+    let output = print.env("OTEL_RESOURCE_ATTRIBUTES", "team=a%20b").output().unwrap();
+    let text = out(&output);
+    let line =
+        |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).unwrap().to_owned();
+    assert!(line("interval: 30s").ends_with(&format!("# {path}:2")), "{text}");
+    assert!(line("stdout: json").ends_with("# --output"), "{text}");
+    assert!(line("team: \"a b\"").ends_with("# OTEL_RESOURCE_ATTRIBUTES"), "{text}");
+    let again = file(dir.path(), &text);
+    assert_eq!(code(&tarsier(&["config", "check", again.to_str().unwrap()])), 0, "{text}");
+}
+
+#[test]
+fn help_version_and_completions() {
+    let help = tarsier(&["--help"]);
+    assert_eq!(code(&help), 0);
+    for says in ["Examples:", "Exit codes:", "doctor", "  77  "] {
+        assert!(out(&help).contains(says), "{says}: {}", out(&help));
+    }
+    let version = tarsier(&["--version"]);
+    assert!(
+        out(&version).starts_with(concat!("tarsier ", env!("CARGO_PKG_VERSION"), "\ncommit: ")),
+        "{}",
+        out(&version)
+    );
+    assert_eq!(out(&tarsier(&["-V"])), concat!("tarsier ", env!("CARGO_PKG_VERSION"), "\n"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tarsier(&["completions", shell]);
+        assert!(code(&script) == 0 && out(&script).contains("scope-cgroup"), "{shell}");
+    }
+    let sensors = out(&tarsier(&["sensors"]));
+    for sensor in tarsier_abi::Sensor::ALL {
+        assert!(sensors.contains(sensor.doc()), "{sensors}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child =
+        command(&["completions", "zsh"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(code(&output) == 0 && output.stderr.is_empty(), "{}", err(&output));
+}
+
+#[test]
+fn doctor_reports_and_its_exit_code_agrees() {
+    let output = tarsier(&["doctor", "--output", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(report["exit_code"], code(&output));
+    let checks = report["checks"].as_array().unwrap();
+    for name in ["kernel", "btf", "CAP_BPF", "CAP_PERFMON", "bpf()", "cgroups", "jit"] {
+        assert!(checks.iter().any(|check| check["name"] == name), "{name}");
+    }
+    let human = tarsier(&["doctor"]);
+    assert_eq!(code(&human), code(&output));
+    assert!(out(&human).trim_end().lines().last().unwrap().starts_with("The agent can"), "{}", out(&human));
+}
+
+#[test]
+fn without_privileges_doctor_names_what_is_missing() {
+    // Whoever runs the test, `nobody` runs the copy: exec as another user clears every capability.
+    // The build directory may be closed to others, so the copy stands in a directory that is not.
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("tarsier");
+    std::fs::copy(env!("CARGO_BIN_EXE_tarsier"), &copy).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut doctor = Command::new(&copy);
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        doctor.uid(65534);
+    }
+    let output = doctor.arg("doctor").output().unwrap();
+    assert_eq!(code(&output), 77, "{}{}", out(&output), err(&output));
+    let last = out(&output).trim_end().lines().last().unwrap().to_owned();
+    assert!(last.contains("CAP_BPF, CAP_PERFMON"), "{last}");
+}
+
+#[test]
+fn top_without_an_agent_says_how_to_start_one() {
+    let output = tarsier(&["top", "--socket", "/nowhere/tarsier.sock"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        err(&output).contains("no agent listens at /nowhere/tarsier.sock; start one with"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn top_once_prints_the_state_of_a_served_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let connection =
+        Connection { process: "curl".into(), pid: 99, peer: "192.0.2.1:80".into(), ..Connection::default() };
+    let state = TopState { node: "node-a".into(), connections: vec![connection], ..TopState::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let output = runtime.block_on(async {
+        let server = AdminServer::start(&socket, Arc::new(move || state.clone())).unwrap();
+        let socket = socket.to_str().unwrap().to_owned();
+        let output = tokio::task::spawn_blocking(move || tarsier(&["top", "--once", "--socket", &socket]));
+        let output = output.await.unwrap();
+        drop(server);
+        output
+    });
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    assert!(
+        text.contains("on node-a") && text.contains("curl 99") && text.contains("192.0.2.1:80"),
+        "{text}"
+    );
+    assert!(!text.contains('\x1b'), "no colour in a pipe");
+}
