@@ -83,7 +83,9 @@ fn watch(workspace: &Path) -> Result<(), Failure> {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     // Folders too, so that a new file counts.
-    let folders = ["ebpf/src", "ebpf/abi/src", "ebpf/build_object.rs", "ebpf/prebuilt"].map(str::to_owned);
+    let folders =
+        ["ebpf/src", "ebpf/abi/src", "ebpf/build_object.rs", "ebpf/prebuilt", "Cargo.toml", "Cargo.lock"]
+            .map(str::to_owned);
     for path in build_object::source_files(workspace)?.into_iter().chain(folders) {
         if workspace.join(&path).exists() {
             println!("cargo::rerun-if-changed={}", workspace.join(path).display());
