@@ -1,0 +1,240 @@
+//! The queue between the pipeline (a thread) and an exporter's workers (async tasks), and the only
+//! writer of the exporter's ledger.
+//!
+//! One bound in bytes for all signals, one FIFO per signal, so that a signal whose backend refuses
+//! or stalls never holds up another. **When it is full, the oldest batch of the signal that holds most
+//! makes room.** Oldest, because after an outage the present matters more than its beginning, and a
+//! newer metrics point supersedes an older one; of the fullest signal, because then the backlog of
+//! a dead endpoint is paid for by that endpoint alone. A batch being sent is never evicted, and its
+//! bytes count until it is settled.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use tokio::sync::{Notify, watch};
+
+use super::{Batch, DropCause, Signal, Snapshot};
+
+/// What a batch costs beside its body, so that a flood of tiny batches is bounded as well.
+const BATCH_OVERHEAD: usize = 128;
+
+/// What became of a batch that was taken from the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Accepted; `rejected` of its items were not.
+    Sent {
+        /// As the backend says; more than the batch holds counts as all of it.
+        rejected: u64,
+    },
+    /// Given up.
+    Dropped(DropCause),
+}
+
+/// A queue bounded by bytes. All methods may be called from any thread; only [`Queue::pop`] waits.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// By signal: a batch arrived, or the queue was closed. Each has one waiter, its worker.
+    arrived: [Notify; Signal::ALL.len()],
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    max_bytes: usize,
+    fifos: [Fifo; Signal::ALL.len()],
+    in_flight_bytes: usize,
+    closed: bool,
+    ledger: Snapshot,
+}
+
+#[derive(Debug, Default)]
+struct Fifo {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// An empty queue of at most `max_bytes`.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                max_bytes,
+                fifos: Default::default(),
+                in_flight_bytes: 0,
+                closed: false,
+                ledger: Snapshot::default(),
+            }),
+            arrived: Default::default(),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// Queues a batch, evicting older ones if need be.
+    ///
+    /// # Errors
+    /// The batch was not taken, and is in the ledger under this cause.
+    pub(super) fn push(&self, batch: Batch, max_request_bytes: usize) -> Result<(), DropCause> {
+        let signal = batch.signal;
+        self.lock().push(batch, max_request_bytes)?;
+        self.arrived[signal.index()].notify_one();
+        Ok(())
+    }
+
+    /// The oldest batch of `signal`, as soon as there is one; `None` once the queue is closed and has no
+    /// more. Every batch returned must be settled.
+    pub(super) async fn pop(&self, signal: Signal) -> Option<Batch> {
+        loop {
+            {
+                let mut state = self.lock();
+                if let Some(batch) = state.pop(signal) {
+                    return Some(batch);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            // A permit is kept for a notification that came before this wait.
+            self.arrived[signal.index()].notified().await;
+        }
+    }
+
+    /// Notes what became of a batch taken by [`Queue::pop`].
+    pub(super) fn settle(&self, batch: &Batch, outcome: Outcome) {
+        self.lock().settle(batch, outcome);
+    }
+
+    /// Notes one attempt to send.
+    pub(super) fn attempted(&self, signal: Signal, again: bool) {
+        let mut state = self.lock();
+        let counts = &mut state.ledger.signals[signal.index()];
+        counts.requests += 1;
+        counts.retries += u64::from(again);
+    }
+
+    /// Takes nothing more; what is queued can still be popped.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.closed.send_replace(true);
+        for arrived in &self.arrived {
+            arrived.notify_one();
+        }
+    }
+
+    /// Waits for [`Queue::close`].
+    pub(super) async fn closed(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// Gives up everything that is queued or in flight. No worker may run any more: what was in
+    /// flight may have been accepted, but nobody can tell, so it counts as lost.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        for fifo in &mut state.fifos {
+            *fifo = Fifo::default();
+        }
+        state.in_flight_bytes = 0;
+        for counts in &mut state.ledger.signals {
+            counts.dropped[DropCause::Shutdown as usize] += counts.queued + counts.in_flight;
+            counts.queued = 0;
+            counts.in_flight = 0;
+        }
+    }
+
+    /// The ledger now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot { queue_bytes: state.bytes(), ..state.ledger }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two related updates, so a poisoned state is still consistent.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn bytes(&self) -> usize {
+        self.in_flight_bytes + self.fifos.iter().map(|fifo| fifo.bytes).sum::<usize>()
+    }
+
+    fn push(&mut self, batch: Batch, max_request_bytes: usize) -> Result<(), DropCause> {
+        let index = batch.signal.index();
+        let items = u64::from(batch.items);
+        self.ledger.signals[index].enqueued += items;
+        let refusal = if self.closed {
+            Some(DropCause::Shutdown)
+        } else if batch.body.len() > max_request_bytes {
+            Some(DropCause::TooLarge)
+        } else if !self.make_room(cost(&batch)) {
+            Some(DropCause::QueueFull)
+        } else {
+            None
+        };
+        let counts = &mut self.ledger.signals[index];
+        if let Some(cause) = refusal {
+            counts.dropped[cause as usize] += items;
+            return Err(cause);
+        }
+        counts.queued += items;
+        let fifo = &mut self.fifos[index];
+        fifo.bytes += cost(&batch);
+        fifo.batches.push_back(batch);
+        Ok(())
+    }
+
+    /// Evicts until `bytes` more fit; false if they cannot fit beside what is in flight.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        if self.in_flight_bytes + bytes > self.max_bytes {
+            return false;
+        }
+        while self.bytes() + bytes > self.max_bytes {
+            let fullest = Signal::ALL.into_iter().max_by_key(|signal| self.fifos[signal.index()].bytes);
+            let Some(oldest) = fullest.and_then(|signal| self.take_oldest(signal)) else {
+                return false;
+            };
+            let counts = &mut self.ledger.signals[oldest.signal.index()];
+            counts.dropped[DropCause::QueueFull as usize] += u64::from(oldest.items);
+        }
+        true
+    }
+
+    fn take_oldest(&mut self, signal: Signal) -> Option<Batch> {
+        let fifo = &mut self.fifos[signal.index()];
+        let batch = fifo.batches.pop_front()?;
+        fifo.bytes -= cost(&batch);
+        self.ledger.signals[signal.index()].queued -= u64::from(batch.items);
+        Some(batch)
+    }
+
+    fn pop(&mut self, signal: Signal) -> Option<Batch> {
+        let batch = self.take_oldest(signal)?;
+        self.in_flight_bytes += cost(&batch);
+        self.ledger.signals[signal.index()].in_flight += u64::from(batch.items);
+        Some(batch)
+    }
+
+    fn settle(&mut self, batch: &Batch, outcome: Outcome) {
+        let items = u64::from(batch.items);
+        self.in_flight_bytes -= cost(batch);
+        let counts = &mut self.ledger.signals[batch.signal.index()];
+        counts.in_flight -= items;
+        match outcome {
+            Outcome::Sent { rejected } => {
+                let rejected = rejected.min(items);
+                counts.rejected += rejected;
+                counts.sent += items - rejected;
+                counts.bytes_sent += batch.body.len() as u64;
+            }
+            Outcome::Dropped(cause) => counts.dropped[cause as usize] += items,
+        }
+    }
+}
+
+fn cost(batch: &Batch) -> usize {
+    batch.body.len() + BATCH_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests;
