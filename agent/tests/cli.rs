@@ -1,4 +1,5 @@
 //! The built binary as users and scripts meet it: exit codes, messages, pipes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -165,15 +166,28 @@ fn doctor_reports_and_its_exit_code_agrees() {
 }
 
 #[test]
-fn without_privileges_doctor_names_what_is_missing() {
+fn without_privileges_doctor_and_run_name_what_is_missing() {
     // Whoever runs the test, `nobody` runs the copy: exec as another user clears every capability.
     // The build directory may be closed to others, so the copy stands in a directory that is not.
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("tarsier");
-    std::fs::copy(env!("CARGO_BIN_EXE_tarsier"), &copy).unwrap();
+    // By another process: a child that a parallel test forks now must not inherit the file open for
+    // writing, or it could not be executed (ETXTBSY).
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tarsier")).arg(&copy).status().unwrap();
+    assert!(copied.success());
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut doctor = Command::new(&copy);
-    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        doctor.uid(65534);
+    }
+    let run = doctor.args(["run", "--for", "1s"]).output().unwrap();
+    assert_eq!(code(&run), 77, "{}", err(&run));
+    assert!(err(&run).contains("tarsier: CAP_BPF: missing: loads programs and maps; "), "{}", err(&run));
+    assert!(err(&run).contains("\nCAP_PERFMON: missing: "), "{}", err(&run));
+
+    let mut doctor = Command::new(&copy);
+    if is_root {
         doctor.uid(65534);
     }
     let output = doctor.arg("doctor").output().unwrap();

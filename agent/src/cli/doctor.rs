@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::Exit;
 use super::style::Style;
+use super::{Exit, Refusal};
 use crate::ops::admin::DEFAULT_SOCKET;
 use crate::ops::doctor::{Check, Status, checks};
 
@@ -47,6 +47,19 @@ fn verdict(checks: &[Check]) -> Exit {
         (false, true) => Exit::Unavailable,
         (false, false) => Exit::Ok,
     }
+}
+
+/// Refuses what cannot work, before anything is tried: one line per blocker, with what to do.
+pub(super) fn refuse(blockers: &[Check]) -> Result<(), Refusal> {
+    let exit = verdict(blockers);
+    if exit == Exit::Ok {
+        return Ok(());
+    }
+    let lines = blockers.iter().map(|Check { name, detail, fix, .. }| match fix.as_str() {
+        "" => format!("{name}: {detail}"),
+        fix => format!("{name}: {detail}; {fix}"),
+    });
+    Err(Refusal { exit, message: lines.collect::<Vec<_>>().join("\n") })
 }
 
 fn human(checks: &[Check], style: Style) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tarsier_abi::Sensor;
 
-use super::{Exit, Refusal, log};
+use super::{Exit, Refusal, doctor, log};
 use crate::config::units::{Duration, Listen};
 use crate::config::{Loaded, LogLevel, Sensors, Stdout, sensor_by_name};
 
@@ -78,6 +78,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded = args.load()?;
     log::init(&loaded.config.log);
+    doctor::refuse(&crate::ops::doctor::blockers())?;
     capture(loaded, args.stop_after)
 }
 

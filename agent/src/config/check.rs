@@ -116,7 +116,7 @@ impl Walk {
             }
             (Value::Bool, "boolean") => {}
             (Value::Int(value), "integer" | "number") => {
-                self.range(node.at, path, *value as f64, schema.here)
+                self.range(node.at, path, *value as f64, schema.here);
             }
             (Value::Float(value), "number") => self.range(node.at, path, *value, schema.here),
             (Value::Text(text), "string") => self.text(node.at, path, text, schema),

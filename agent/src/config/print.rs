@@ -66,7 +66,7 @@ fn text(string: &str) -> String {
             "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
         );
     let amount = string.starts_with(|c: char| c.is_ascii_digit())
-        && string.ends_with(|c: char| matches!(c, 's' | 'm' | 'h' | 'B'))
+        && string.ends_with(['s', 'm', 'h', 'B'])
         && string.chars().all(|c| c.is_ascii_alphanumeric())
         && !string.starts_with("0x");
     if plain || amount { string.to_owned() } else { Json::from(string).to_string() }

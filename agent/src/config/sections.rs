@@ -114,8 +114,8 @@ pub enum Stdout {
 pub struct Redaction {
     /// Whether arguments are redacted.
     pub enabled: bool,
-    /// Regular expressions, in addition to the built-in ones. What a capture group matches is
-    /// replaced; without a group, the whole match.
+    /// Regular expressions, in addition to the built-in ones. With a capture group, what the first
+    /// group matched is hidden; without one, the whole match.
     #[schemars(extend("items" = serde_json::json!({ "type": "string", "format": "regex" })))]
     pub patterns: Vec<String>,
 }

@@ -108,6 +108,16 @@ pub fn checks(admin_socket: &str) -> Vec<Check> {
     checks
 }
 
+/// What keeps the agent from running on this host: the checks of kernel and privileges that failed.
+pub fn blockers() -> Vec<Check> {
+    let host = Host::default();
+    let mut checks = vec![host.btf(), host.lockdown()];
+    checks.extend(host.capabilities());
+    checks.push(bpf_syscall());
+    checks.retain(|check| matches!(check.status, Status::NoPrivilege | Status::Unavailable));
+    checks
+}
+
 impl Host {
     fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
