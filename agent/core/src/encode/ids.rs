@@ -14,6 +14,16 @@ use tarsier_abi::tcp::state;
 
 use crate::event::{Flow, Role};
 
+/// Key of the ids: 16 random bytes that the agents of a cluster share. It is not printed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlowKey(pub [u8; 16]);
+
+impl fmt::Debug for FlowKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("FlowKey")
+    }
+}
+
 /// Derives ids under one key. Agents that share the key agree; without it ids tell nothing.
 #[derive(Clone)]
 pub struct FlowIds {
@@ -33,8 +43,8 @@ pub struct SpanIds {
 
 impl FlowIds {
     /// Ids under `key`.
-    pub fn new(key: &[u8; 16]) -> Self {
-        Self { hasher: SipHasher24::new_with_key(key) }
+    pub fn new(key: &FlowKey) -> Self {
+        Self { hasher: SipHasher24::new_with_key(&key.0) }
     }
 
     /// The ids of a connection, live or closed. Without a proven role, or without both sequence

@@ -1,6 +1,6 @@
 //! OTLP, written by hand: reports in, the bytes of export requests out.
 //!
-//! One pass, no message structs, no allocation per record: [`wire`] writes fields, [`batch`] groups
+//! One pass, no message structs, no allocation per record: `wire` writes fields, `batch` groups
 //! records by workload, and one encoder per signal ([`LogsEncoder`], [`TracesEncoder`],
 //! [`MetricsEncoder`]) knows the names. The property tests decode every request with
 //! `opentelemetry-proto` and compare it with one built the plain way (docs/adr/0003).

@@ -3,6 +3,7 @@
 use crate::event::{Workload, WorkloadKind};
 
 use super::attributes::Writer;
+use super::ids::FlowKey;
 use super::wire;
 
 /// What the agent knows of itself and its host: the same for every request.
@@ -25,7 +26,7 @@ pub struct Identity {
     pub attributes: Vec<(String, String)>,
     /// Key of the connection ids; agents that share it derive the same ids for both ends of a
     /// connection (see [`super::ids::FlowIds`]).
-    pub flow_key: [u8; 16],
+    pub flow_key: FlowKey,
 }
 
 /// Pre-encoded resources by [`Workload::index`], each as field 1 of `ResourceLogs` or `ResourceSpans`.

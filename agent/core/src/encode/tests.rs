@@ -29,7 +29,7 @@ fn agent() -> Identity {
             ("service.name".to_owned(), "renamed".to_owned()),
             ("host.name".to_owned(), "given".to_owned()),
         ],
-        flow_key: *b"0123456789abcdef",
+        flow_key: ids::KEY,
     }
 }
 

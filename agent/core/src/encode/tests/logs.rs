@@ -1,6 +1,6 @@
 //! Log requests.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -11,7 +11,7 @@ use tarsier_abi::exec::flag;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::redact::{RedactConfig, Redactor};
-use crate::event::{Image, Process, Report};
+use crate::event::{Image, Process, Report, TaskKey};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&RedactConfig::default()).unwrap());
 
@@ -203,4 +203,17 @@ proptest! {
         }
         prop_assert_eq!(taken, logged.len());
     }
+}
+
+#[test]
+fn a_secret_among_the_arguments_is_nowhere_in_the_request() {
+    let arguments = ["mysql", "--host=db", "--password", "hunter2", "-e", "ALTER USER me PASSWORD 'hunter2'"];
+    let args = arguments.iter().map(|argument| argument.as_bytes().into()).collect();
+    let image = Arc::new(Image { exe: (*b"/usr/bin/mysql").into(), args, ..Image::default() });
+    let key = TaskKey { start_boottime: 1, tgid: 2, exec: 3 };
+    let process =
+        Process { key, parent: TaskKey::NONE, cgroup: 0, started_ns: 1, image, vpid: 2, seeded: false };
+    let requests = requests(&[(0, 1, Happening::Exec(process))], usize::MAX);
+    let bytes = String::from_utf8_lossy(&requests[0].body);
+    assert!(!bytes.contains("hunter2") && bytes.contains("--host=db"), "{bytes}");
 }
