@@ -37,9 +37,16 @@ pub fn header(sensor: Sensor, op: u8) -> Option<Header> {
     // SAFETY: as above; a stale value only repeats a sequence number.
     let seq = unsafe { core::ptr::read_volatile(produced) } as u32;
     add_one(produced);
-    // SAFETY: helpers without preconditions.
-    let (cpu, boot_ns) = unsafe { (bpf_get_smp_processor_id() as u16, bpf_ktime_get_boot_ns()) };
-    Some(Header { sensor: sensor as u8, op, cpu, seq, boot_ns })
+    // SAFETY: a helper without preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    Some(Header { sensor: sensor as u8, op, cpu, seq, boot_ns: now() })
+}
+
+/// `CLOCK_BOOTTIME`, ns.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_ktime_get_boot_ns() }
 }
 
 /// Counts the loss of a record whose header was made.

@@ -3,4 +3,13 @@
 
 pub mod cgroups;
 pub mod clock;
+pub mod identity;
 pub mod processes;
+
+/// How many CPUs there can be: those not on line yet included.
+pub fn possible_cpus() -> usize {
+    // "0-3" or "0,2-5": the last number is the highest.
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let highest = text.trim().rsplit(['-', ',']).next().and_then(|number| number.parse::<usize>().ok());
+    highest.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |number| number + 1)
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 
 /// The arguments of a running process, boundaries kept; `None` if it is gone or is not ours to read.
 pub fn arguments(tgid: u32) -> Option<Vec<Box<[u8]>>> {
@@ -22,13 +23,19 @@ pub fn network_namespaces(processes: impl Iterator<Item = (u32, u32)>) -> HashMa
         }
         // The process may be gone or replaced; the next one of the same namespace is tried then.
         if let Ok(file) = File::open(format!("/proc/{tgid}/ns/net")) {
-            use std::os::unix::fs::MetadataExt;
             if file.metadata().is_ok_and(|metadata| metadata.ino() == u64::from(namespace)) {
                 found.insert(namespace, file);
             }
         }
     }
     found
+}
+
+/// The agent's own network namespace: inode number and handle.
+pub fn own_network_namespace() -> Option<(u32, File)> {
+    let file = File::open("/proc/self/ns/net").ok()?;
+    let number = u32::try_from(file.metadata().ok()?.ino()).ok()?;
+    Some((number, file))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The object into the kernel: globals filled in, maps sized, programs loaded and attached, each
 //! sensor on its own.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::{BtfTracePoint, Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
@@ -55,12 +55,14 @@ pub struct LoadOptions {
     pub sensors: Vec<Sensor>,
     /// Scope: id and level of the cgroup, if any.
     pub scope: Option<(u64, u32)>,
-    /// Task cgroups from a v1 controller: (`enum cgroup_subsys_id`, `hierarchy_id`); `None` = v2.
-    pub v1_controller: Option<(u32, u32)>,
+    /// Task cgroups from a v1 controller: (name, `hierarchy_id`); `None` = v2.
+    pub v1_controller: Option<(String, u32)>,
     /// Size of the priority ring, bytes (power of two, multiple of the page size).
     pub priority_bytes: u32,
-    /// Size of all bulk rings together, bytes.
+    /// Size of each bulk ring, bytes (power of two, multiple of the page size).
     pub bulk_bytes: u32,
+    /// Port of the self-test's connection, which passes any scope in the tcp iterator.
+    pub self_port: u16,
 }
 
 /// One sensor after loading.
@@ -102,21 +104,24 @@ impl Kernel {
             return Err(LoadError::Core(missing.reason.clone()));
         }
         let mut globals = globals_from(&btf);
+        if let Some((controller, hierarchy)) = &options.v1_controller {
+            // `enum cgroup_subsys_id` names its members after the controllers.
+            let subsys = btf.enumerator("cgroup_subsys_id", &format!("{controller}_cgrp_id"));
+            globals.CGROUP_SUBSYS = subsys.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
+            globals.CGROUP_HIERARCHY = *hierarchy;
+        }
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
-        if let Some((subsys, hierarchy)) = options.v1_controller {
-            (globals.CGROUP_SUBSYS, globals.CGROUP_HIERARCHY) = (subsys, hierarchy);
-        }
+        globals.SELF_PORT = u32::from(options.self_port);
         let rings = bulk_rings();
         globals.BULK_MASK = rings - 1;
         globals.WAKE_PRIORITY = wake_threshold(options.priority_bytes);
-        let bulk_each = (options.bulk_bytes / rings).next_power_of_two();
-        globals.WAKE_BULK = wake_threshold(bulk_each);
+        globals.WAKE_BULK = wake_threshold(options.bulk_bytes);
         let sizes: Vec<(&str, u32)> = BULK_NAMES
             .iter()
             .enumerate()
-            .map(|(index, name)| (*name, if (index as u32) < rings { bulk_each } else { 4096 }))
-            .chain([("PRIORITY", options.priority_bytes)])
+            .map(|(index, name)| (*name, if (index as u32) < rings { options.bulk_bytes } else { 4096 }))
+            .chain([(PRIORITY, options.priority_bytes)])
             .collect();
         let btf = aya::Btf::from_sys_fs()?;
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
@@ -143,17 +148,51 @@ impl Kernel {
         self.sensors = sensors;
     }
 
+    /// Detaches everything: nothing new is produced. What is in the rings stays readable.
+    pub fn detach(&mut self) {
+        for sensor in self.sensors.iter().map(|sensor| sensor.sensor).collect::<Vec<_>>() {
+            self.unload(sensor);
+        }
+    }
+
+    /// Takes one sensor out of service, for a reason that is shown wherever its state is.
+    pub fn switch_off(&mut self, sensor: Sensor, reason: &str) {
+        self.unload(sensor);
+        for entry in self.sensors.iter_mut().filter(|entry| entry.sensor == sensor) {
+            entry.state = Err(reason.to_owned());
+        }
+    }
+
+    /// A program's links go with it.
+    fn unload(&mut self, sensor: Sensor) {
+        for attach in sensor.attach() {
+            if let Some(program) = self.ebpf.program_mut(attach.program) {
+                // It was not loaded, then; nothing to take down.
+                let _ = program.unload();
+            }
+        }
+    }
+
+    /// Descriptors of the rings in use, for waiting on.
+    pub fn ring_descriptors(&self) -> Result<Vec<BorrowedFd<'_>>, LoadError> {
+        ring_names().map(|name| Ok(self.ring(name)?.fd().as_fd())).collect()
+    }
+
+    fn ring(&self, name: &'static str) -> Result<&MapData, LoadError> {
+        match self.ebpf.map(name) {
+            Some(aya::maps::Map::RingBuf(data)) => Ok(data),
+            _ => Err(LoadError::Missing(name)),
+        }
+    }
+
     /// The priority ring and the bulk rings in use.
     pub fn rings(&self) -> Result<(Ring, Vec<Ring>), LoadError> {
-        let ring = |name: &'static str| -> Result<Ring, LoadError> {
-            match self.ebpf.map(name).ok_or(LoadError::Missing(name))? {
-                aya::maps::Map::RingBuf(data) => Ok(Ring::map(data.fd().as_fd(), map_entries(data)?)?),
-                _ => Err(LoadError::Missing(name)),
-            }
-        };
-        let bulk: Result<Vec<Ring>, LoadError> =
-            BULK_NAMES.iter().take(bulk_rings() as usize).map(|name| ring(name)).collect();
-        Ok((ring("PRIORITY")?, bulk?))
+        let mut rings = ring_names().map(|name| {
+            let data = self.ring(name)?;
+            Ok(Ring::map(data.fd().as_fd(), map_entries(data)?)?)
+        });
+        let priority = rings.next().unwrap_or(Err(LoadError::Missing(PRIORITY)))?;
+        Ok((priority, rings.collect::<Result<_, LoadError>>()?))
     }
 
     /// The loss ledger, summed over CPUs.
@@ -248,7 +287,13 @@ impl Kernel {
     }
 }
 
+const PRIORITY: &str = "PRIORITY";
 const BULK_NAMES: [&str; BULK_RINGS] = ["BULK_0", "BULK_1", "BULK_2", "BULK_3"];
+
+/// The rings in use, the priority ring first.
+fn ring_names() -> impl Iterator<Item = &'static str> {
+    std::iter::once(PRIORITY).chain(BULK_NAMES.into_iter().take(bulk_rings() as usize))
+}
 
 /// One bulk ring per eight CPUs, a power of two, at most [`BULK_RINGS`].
 fn bulk_rings() -> u32 {

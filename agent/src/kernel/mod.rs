@@ -6,6 +6,7 @@ pub mod load;
 pub mod offsets;
 pub mod ring;
 pub mod seed;
+pub mod selftest;
 pub mod wait;
 
 pub use load::{Kernel, LoadError, LoadOptions, SensorState};

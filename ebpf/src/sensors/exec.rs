@@ -3,7 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::generated::{bpf_probe_read_user, bpf_seq_write},
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_probe_read_user, bpf_seq_write},
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -13,7 +16,7 @@ use tarsier_abi::{
 };
 
 use crate::{
-    emit, filter,
+    emit::{self, now}, filter,
     kernel::{Ptr, field, get, get_at},
     maps::{EXEC_SCRATCH, SEED_SCRATCH},
     process, task,
@@ -101,12 +104,14 @@ pub extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
     if task.is_null() || get::<u32>(task, &field::TASK_PID) != get::<u32>(task, &field::TASK_TGID) {
         return 0;
     }
-    if !filter::in_scope(task::default_cgroup(task)) {
+    // The reader itself passes any scope: it is what the agent proves its offsets on.
+    let own = bpf_get_current_pid_tgid() >> 32 == u64::from(get::<u32>(task, &field::TASK_TGID));
+    if !own && !filter::in_scope(task::default_cgroup(task)) {
         return 0;
     }
     let Some(scratch) = SEED_SCRATCH.get_ptr_mut(0) else { return 0 };
     let out = scratch.cast::<u8>();
-    let header = Header { sensor: Sensor::Exec as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: 0 };
+    let header = Header { sensor: Sensor::Exec as u8, op: Op::Seed as u8, cpu: 0, seq: u32::from(own), boot_ns: now() };
     let len = process::capture(task, header, out);
     let (_, total) = process::arguments(task);
     // SAFETY: the scratch holds a whole ExecRecord.

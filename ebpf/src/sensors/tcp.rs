@@ -18,7 +18,7 @@ use zerocopy::IntoBytes;
 
 use crate::{
     emit,
-    kernel::{Ptr, field, get, get_at},
+    kernel::{Ptr, SELF_PORT, field, get, get_at},
     maps,
     sock::{self, Access, Typed, Untyped},
     task,
@@ -132,11 +132,14 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
         return 0;
     }
     let (cgroup, in_scope) = sock::cgroup(sock);
-    if !in_scope {
+    let (local_port, peer_port) = sock::ports(Typed(sock));
+    let own = SELF_PORT.load();
+    let is_own = own != 0 && (u32::from(local_port) == own || u32::from(peer_port) == own);
+    if !in_scope && !is_own {
         return 0;
     }
     let state: u8 = get(sock, &field::SOCK_STATE);
-    let header = Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: 0 };
+    let header = Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: emit::now() };
     let (tuple, addresses) = sock::tuple(sock, cgroup, state);
     let record = SeedRecord { header, tuple, counters: sock::counters(Typed(sock)), addresses };
     let seq: Ptr = get_at(meta, 0);

@@ -1,0 +1,165 @@
+//! The second thread: exporters, HTTP endpoint, admin socket, signals. It never touches a record.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::outlet::Outlet;
+use super::{Desk, FLUSH};
+use crate::config::Config;
+use crate::export::otlp::OtlpExporter;
+use crate::kernel::wait::Waker;
+use crate::ops::admin::AdminServer;
+use crate::ops::http::{HttpServer, Sources};
+
+/// A running second thread.
+pub(super) struct Background {
+    exporter: Option<Arc<OtlpExporter>>,
+    flush: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the thread says once, when everything that can fail at start is up.
+type Started = anyhow::Result<Option<Arc<OtlpExporter>>>;
+
+impl Background {
+    /// Starts it; returns when the endpoint listens and the exporters run.
+    pub(super) fn start(
+        config: &Config,
+        desk: Arc<Desk>,
+        stop: Arc<AtomicBool>,
+        waker: Waker,
+    ) -> anyhow::Result<Self> {
+        let (flush, flushed) = oneshot::channel();
+        let (started, starting) = mpsc::channel();
+        let config = config.clone();
+        let thread = std::thread::Builder::new().name("tarsier-io".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime.context("starting the IO thread") {
+                Ok(runtime) => runtime.block_on(serve(&config, desk, stop, waker, &started, flushed)),
+                // The receiver waits for exactly this message.
+                Err(error) => drop(started.send(Err(error))),
+            }
+        })?;
+        let exporter = starting.recv().context("the IO thread ended early")??;
+        Ok(Self { exporter, flush, thread })
+    }
+
+    /// The exporter, if one is configured.
+    pub(super) fn exporter(&self) -> anyhow::Result<Option<Arc<OtlpExporter>>> {
+        Ok(self.exporter.clone())
+    }
+
+    /// Flushes the exporters, says what could not be sent, and ends the thread.
+    pub(super) fn stop(self, outlet: &Outlet) {
+        // It has ended already if this fails; then there is nothing to flush.
+        let _ = self.flush.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the IO thread panicked");
+        }
+        outlet.log_account();
+    }
+}
+
+async fn serve(
+    config: &Config,
+    desk: Arc<Desk>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    started: &mpsc::Sender<Started>,
+    flushed: oneshot::Receiver<()>,
+) {
+    match open(config, &desk).await {
+        Ok(servers) => {
+            let exporter = servers.exporter.clone();
+            // The receiver waits for exactly this message.
+            let _ = started.send(Ok(exporter.clone()));
+            tokio::spawn(signals(stop, waker));
+            // The sender is dropped only when the pipeline gave up: flush then too.
+            let _ = flushed.await;
+            if let Some(exporter) = exporter {
+                exporter.shutdown(FLUSH).await;
+            }
+        }
+        // As above.
+        Err(error) => drop(started.send(Err(error))),
+    }
+}
+
+/// What lives as long as the thread does.
+struct Servers {
+    exporter: Option<Arc<OtlpExporter>>,
+    _http: Option<HttpServer>,
+    _admin: Option<AdminServer>,
+}
+
+async fn open(config: &Config, desk: &Arc<Desk>) -> anyhow::Result<Servers> {
+    let exporter = if config.otlp.is_configured() {
+        Some(Arc::new(OtlpExporter::start(&config.otlp, &tokio::runtime::Handle::current())?))
+    } else {
+        None
+    };
+    let http = match config.ops.listen.0 {
+        None => None,
+        Some(address) => {
+            let (for_metrics, for_health) = (Arc::clone(desk), Arc::clone(desk));
+            let sources = Sources {
+                metrics: Arc::new(move || for_metrics.metrics()),
+                health: Arc::new(move || for_health.health()),
+            };
+            let server = HttpServer::start(address, sources).await.with_context(|| {
+                format!("listening on {address} (another address: --listen IP:PORT, none: --listen none)")
+            })?;
+            tracing::info!(address = %server.address(), "serving /metrics and /healthz");
+            Some(server)
+        }
+    };
+    Ok(Servers { exporter, _http: http, _admin: admin(config, desk) })
+}
+
+/// The admin socket is a convenience: without it the agent runs, and says so.
+fn admin(config: &Config, desk: &Arc<Desk>) -> Option<AdminServer> {
+    if config.ops.admin_socket.is_empty() {
+        return None;
+    }
+    let desk = Arc::clone(desk);
+    let path = Path::new(&config.ops.admin_socket);
+    match AdminServer::start(path, Arc::new(move || desk.top())) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "no admin socket: `tarsier top` will not find this agent");
+            None
+        }
+    }
+}
+
+/// The first SIGINT or SIGTERM asks the pipeline to end; a second one ends the process at once.
+async fn signals(stop: Arc<AtomicBool>, waker: Waker) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("signals cannot be handled");
+        return std::future::pending().await;
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if asked {
+            std::process::exit(130);
+        }
+        asked = true;
+        tracing::info!("stopping: a second signal ends without flushing");
+        stop.store(true, Ordering::Release);
+        waker.wake();
+    }
+}

@@ -1,0 +1,77 @@
+//! What was there before the agent: every process in scope, and the TCP sockets of every network
+//! namespace that one of them is in.
+
+use std::collections::HashSet;
+
+use tarsier_core::event::{Body, exec, tcp};
+
+use super::outlet::Outlet;
+use super::stages::Stages;
+use crate::host::processes;
+use crate::kernel::Kernel;
+use crate::kernel::selftest::{Findings, SelfTest};
+
+/// `Header::seq` of the record of the agent's own process.
+const SELF: u32 = 1;
+
+/// Fills the tables, and compares what the iterators say of the agent itself with what it knows.
+/// An iterator that fails costs the past, not the agent.
+pub(super) fn seed(
+    kernel: &mut Kernel,
+    stages: &mut Stages,
+    outlet: &mut Outlet,
+    selftest: &SelfTest,
+    scoped: bool,
+) -> Findings {
+    let mut findings = Findings::default();
+    let tasks = kernel.seed_tasks(|record| {
+        let Ok(event) = stages.decoder.decode_seed(record) else { return };
+        let own = event.header.seq == SELF;
+        if own && let Body::Exec(exec::Event::Exec(exec)) = &event.body {
+            selftest.compare_process(exec, &mut findings);
+        }
+        // Its own process passes the kernel's filter for the self-test only.
+        if !(own && scoped) {
+            stages.take_seed(&event, outlet);
+        }
+    });
+    if let Err(error) = tasks {
+        tracing::warn!(%error, "processes older than the agent are not known");
+    }
+    fill_arguments(stages);
+    let mut namespaces = processes::network_namespaces(
+        stages.processes.live().map(|process| (process.image.ns.net, process.key.tgid)),
+    );
+    // The agent's own, for the self-test; in scope or not.
+    if let Some((number, file)) = processes::own_network_namespace() {
+        namespaces.entry(number).or_insert(file);
+    }
+    let mut sockets = HashSet::new();
+    for file in namespaces.values() {
+        let seeded = kernel.seed_sockets(file, |record| {
+            let Ok(event) = stages.decoder.decode_seed(record) else { return };
+            let Body::Tcp(tcp::TcpEvent::Socket { tuple, .. }) = &event.body else { return };
+            if selftest.is_own(tuple) {
+                if let Body::Tcp(event) = &event.body {
+                    selftest.compare_socket(event, &mut findings);
+                }
+            } else if sockets.insert(tuple.sock) {
+                stages.take_seed(&event, outlet);
+            }
+        });
+        if let Err(error) = seeded {
+            tracing::warn!(%error, "connections older than the agent are not known in one network namespace");
+        }
+    }
+    findings
+}
+
+/// Arguments of other processes cannot be read by the iterator; `/proc` has them.
+fn fill_arguments(stages: &mut Stages) {
+    let keys: Vec<_> = stages.processes.live().map(|process| process.key).collect();
+    for key in keys {
+        if let Some(args) = processes::arguments(key.tgid) {
+            stages.processes.set_args(&key, args);
+        }
+    }
+}
