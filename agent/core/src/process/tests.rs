@@ -11,6 +11,10 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
 
+mod model;
+
+use model::{Model, Naive, Step, exe_name};
+
 const FOREVER: Limits = Limits { processes: usize::MAX, image_bytes: usize::MAX, linger_ns: u64::MAX };
 
 fn key(tgid: u32, start_boottime: u64, exec: u32) -> TaskKey {
@@ -78,13 +82,6 @@ fn args(task: TaskKey, position: usize, bytes: &[u8]) -> Vec<u8> {
     [record.as_bytes(), bytes].concat()
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Fork { child: TaskKey, parent: TaskKey },
-    Exec { task: TaskKey, parent: TaskKey, seed: bool },
-    Exit { task: TaskKey, parent: TaskKey },
-}
-
 impl Step {
     fn record(&self, step: u64) -> Vec<u8> {
         match *self {
@@ -93,10 +90,6 @@ impl Step {
             Self::Exit { task, parent } => exit(step, task, parent, u32::try_from(step).unwrap()),
         }
     }
-}
-
-fn exe_name(step: u64) -> String {
-    format!("program{step}\0")
 }
 
 fn some_key() -> impl Strategy<Value = TaskKey> {
@@ -114,102 +107,6 @@ fn some_step() -> impl Strategy<Value = Step> {
         }),
         (some_key(), parent()).prop_map(|(task, parent)| Step::Exit { task, parent }),
     ]
-}
-
-/// What the table should say of one execution.
-#[derive(Clone, Debug, PartialEq)]
-struct Naive {
-    parent: TaskKey,
-    exe: String,
-    source: Source,
-    forked: bool,
-    seeded: bool,
-    started_ns: u64,
-    ended: bool,
-    status: Option<u32>,
-}
-
-/// The rules of the table, over a sorted map that forgets nothing.
-#[derive(Default)]
-struct Model(BTreeMap<TaskKey, Naive>);
-
-impl Model {
-    fn newest(&self, tgid: u32) -> Option<TaskKey> {
-        self.0.keys().filter(|key| key.tgid == tgid).max().copied()
-    }
-
-    fn chain_parent(&self, task: TaskKey, told: TaskKey) -> TaskKey {
-        let newest = self.newest(task.tgid).unwrap_or_default();
-        let newest_is_earlier = newest.start_boottime == task.start_boottime && newest.exec < task.exec;
-        let before = TaskKey { exec: task.exec.wrapping_sub(1), ..task };
-        let earlier = if newest_is_earlier { newest } else { before };
-        let parent = self.0.get(&earlier).map_or(TaskKey::NONE, |entry| entry.parent);
-        if parent.is_none() { told } else { parent }
-    }
-
-    fn add(&mut self, task: TaskKey, parent: TaskKey) -> &mut Naive {
-        let newest = self.newest(task.tgid);
-        if let Some(before) = newest.filter(|newest| *newest < task) {
-            self.0.get_mut(&before).unwrap().ended = true;
-        }
-        self.0.entry(task).or_insert(Naive {
-            parent,
-            exe: String::new(),
-            source: Source::Unknown,
-            forked: false,
-            seeded: false,
-            started_ns: task.start_boottime,
-            ended: newest.is_some_and(|newest| newest > task),
-            status: None,
-        })
-    }
-
-    fn apply(&mut self, step: &Step, at_ns: u64) -> Option<(TaskKey, ChangeKind)> {
-        match *step {
-            Step::Fork { child, parent } => {
-                let image = self.0.get(&parent).filter(|parent| parent.source != Source::Unknown);
-                let image = image.map(|parent| parent.exe.clone());
-                let entry = self.add(child, parent);
-                if std::mem::replace(&mut entry.forked, true) {
-                    return None;
-                }
-                entry.seeded = false;
-                entry.parent = if parent.is_none() { entry.parent } else { parent };
-                if let (Source::Unknown, Some(exe)) = (entry.source, image) {
-                    (entry.exe, entry.source) = (exe, Source::Inherited);
-                }
-                Some((child, ChangeKind::Fork))
-            }
-            Step::Exec { task, parent, seed } => {
-                let parent = self.chain_parent(task, parent);
-                let known = self.0.contains_key(&task);
-                let entry = self.add(task, parent);
-                let source = if seed { Source::Seed } else { Source::Exec };
-                if (seed && entry.source != Source::Unknown) || entry.source == Source::Exec {
-                    return None;
-                }
-                entry.exe = format!("/{}", exe_name(at_ns).trim_end_matches('\0'));
-                entry.source = source;
-                if seed {
-                    entry.seeded = !known;
-                    return None;
-                }
-                entry.parent = if parent.is_none() { entry.parent } else { parent };
-                (entry.started_ns, entry.seeded) = (at_ns, false);
-                Some((task, ChangeKind::Exec))
-            }
-            Step::Exit { task, parent } => {
-                let parent = self.chain_parent(task, parent);
-                let entry = self.add(task, parent);
-                if entry.status.is_some() {
-                    return None;
-                }
-                let status = u32::try_from(at_ns).unwrap();
-                (entry.status, entry.ended) = (Some(status), true);
-                Some((task, ChangeKind::Exit { status }))
-            }
-        }
-    }
 }
 
 fn seen(table: &ProcessTable) -> BTreeMap<TaskKey, Naive> {
@@ -410,6 +307,42 @@ fn ended_processes_are_evicted_before_live_ones_and_old_before_new() {
     assert!(table.by_tgid(1).is_none() && table.by_tgid(3).is_some());
     let counters = table.counters();
     assert_eq!((counters.evicted_ended, counters.evicted_live, counters.orphans), (1, 1, 5));
+}
+
+#[test]
+fn one_held_for_its_children_is_evicted_before_the_live() {
+    let mut table = ProcessTable::new(Limits { processes: 8, linger_ns: 0, ..Limits::default() });
+    let parent = key(1, 1, 0);
+    apply(&mut table, &fork(1, parent, TaskKey::NONE));
+    apply(&mut table, &fork(2, key(2, 2, 0), parent));
+    apply(&mut table, &exit(3, parent, TaskKey::NONE, 0));
+    for tgid in 3..=8 {
+        apply(&mut table, &fork(tgid.into(), key(tgid, tgid.into(), 0), TaskKey::NONE));
+    }
+    assert!(table.len() == 8 && table.get(&parent).is_some());
+    apply(&mut table, &fork(9, key(9, 9, 0), TaskKey::NONE));
+    check(&table);
+    assert!(table.len() == 8 && table.get(&parent).is_none());
+    assert_eq!((table.counters().evicted_ended, table.counters().evicted_live), (1, 0));
+}
+
+#[test]
+fn what_a_process_does_next_is_reported_after_its_exec() {
+    let (task, child) = (key(1, 1, 1), key(2, 2, 1));
+    let spec =
+        ExecSpec { seed: false, task, parent: TaskKey::NONE, exe: "x\0", args: b"x\0", args_bytes: 50 };
+    let kinds = |changes: Vec<Change>| changes.iter().map(|change| change.kind).collect::<Vec<_>>();
+    let next = [
+        (fork(2, child, task), ChangeKind::Fork),
+        (exit(2, task, TaskKey::NONE, 7), ChangeKind::Exit { status: 7 }),
+        (simple_exec(2, false, key(1, 1, 2), TaskKey::NONE, "y\0"), ChangeKind::Exec),
+    ];
+    for (record, kind) in next {
+        let mut table = ProcessTable::new(Limits::default());
+        assert_eq!(apply(&mut table, &exec(1, &spec)), []);
+        assert_eq!(kinds(apply(&mut table, &record)), [ChangeKind::Exec, kind]);
+        assert!(table.get(&task).unwrap().image.args_truncated);
+    }
 }
 
 #[test]
