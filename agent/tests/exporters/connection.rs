@@ -60,13 +60,13 @@ async fn a_connection_cut_in_mid_batch_is_made_again_and_the_batch_sent_again() 
 async fn a_request_without_an_answer_is_sent_again_after_the_timeout() {
     let receiver = Receiver::start([Answer::Hang]).await;
     let mut config = config(receiver.endpoint());
-    config.timeout = Some(Duration::from_millis(150));
+    config.timeout = Some(Duration::from_secs(1));
     let exporter = start(&config);
     exporter.push(items::batch(Signal::Logs, 0..2)).unwrap();
     let counts = settled(&exporter, Signal::Logs).await;
     assert_eq!((counts.sent, counts.retries), (2, 1));
     let arrivals = receiver.arrivals();
-    assert!(arrivals[1].at - arrivals[0].at >= Duration::from_millis(100));
+    assert!(arrivals[1].at - arrivals[0].at >= Duration::from_millis(900));
     assert!(arrivals[0].headers.contains_key("grpc-timeout"));
 }
 
