@@ -84,6 +84,25 @@ async fn a_peer_that_accepts_and_says_nothing_is_a_timeout() {
     assert!(error.contains("no answer within 100ms") || error.contains("Timeout expired"), "{error}");
 }
 
+/// A NAT that forgot the connection, a peer that lost its power: no reset ever comes.
+#[tokio::test]
+async fn a_connection_that_goes_silent_is_replaced() {
+    let receiver = Receiver::start([]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(format!("http://{}", listener.local_addr().unwrap()));
+    let backend = receiver.address;
+    tokio::spawn(async move {
+        let (_silent, _) = listener.accept().await.unwrap();
+        let (client, _) = listener.accept().await.unwrap();
+        forward(client, TcpStream::connect(backend).await.unwrap(), usize::MAX).await;
+    });
+    config.timeout = Some(Duration::from_secs(1));
+    let exporter = start(&config);
+    exporter.push(items::batch(Signal::Logs, 0..2)).unwrap();
+    let counts = settled(&exporter, Signal::Logs).await;
+    assert_eq!((counts.sent, counts.retries), (2, 1));
+}
+
 #[tokio::test]
 async fn a_peer_that_does_not_speak_grpc_is_retried_and_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! One JSON object a line, flat, keys named like the OTLP attributes (docs/reference/events.md).
+//! One JSON object a line, flat, keys named like the OTLP attributes.
 
 use std::fmt;
 use std::net::IpAddr;
