@@ -9,7 +9,7 @@ use bytes::Bytes;
 mod ledger;
 pub mod otlp;
 mod queue;
-//pub mod stdout;
+pub mod stdout;
 
 pub use ledger::{Counts, DropCause, Snapshot};
 

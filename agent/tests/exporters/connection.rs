@@ -60,13 +60,13 @@ async fn a_connection_cut_in_mid_batch_is_made_again_and_the_batch_sent_again() 
 async fn a_request_without_an_answer_is_sent_again_after_the_timeout() {
     let receiver = Receiver::start([Answer::Hang]).await;
     let mut config = config(receiver.endpoint());
-    config.timeout = Some(Duration::from_millis(150));
+    config.timeout = Some(Duration::from_secs(1));
     let exporter = start(&config);
     exporter.push(items::batch(Signal::Logs, 0..2)).unwrap();
     let counts = settled(&exporter, Signal::Logs).await;
     assert_eq!((counts.sent, counts.retries), (2, 1));
     let arrivals = receiver.arrivals();
-    assert!(arrivals[1].at - arrivals[0].at >= Duration::from_millis(100));
+    assert!(arrivals[1].at - arrivals[0].at >= Duration::from_millis(900));
     assert!(arrivals[0].headers.contains_key("grpc-timeout"));
 }
 
@@ -82,6 +82,25 @@ async fn a_peer_that_accepts_and_says_nothing_is_a_timeout() {
     assert_eq!((counts.sent, counts.dropped(DropCause::RetryExhausted)), (0, 2));
     let error = last_error(&exporter, Signal::Logs);
     assert!(error.contains("no answer within 100ms") || error.contains("Timeout expired"), "{error}");
+}
+
+/// A NAT that forgot the connection, a peer that lost its power: no reset ever comes.
+#[tokio::test]
+async fn a_connection_that_goes_silent_is_replaced() {
+    let receiver = Receiver::start([]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(format!("http://{}", listener.local_addr().unwrap()));
+    let backend = receiver.address;
+    tokio::spawn(async move {
+        let (_silent, _) = listener.accept().await.unwrap();
+        let (client, _) = listener.accept().await.unwrap();
+        forward(client, TcpStream::connect(backend).await.unwrap(), usize::MAX).await;
+    });
+    config.timeout = Some(Duration::from_secs(1));
+    let exporter = start(&config);
+    exporter.push(items::batch(Signal::Logs, 0..2)).unwrap();
+    let counts = settled(&exporter, Signal::Logs).await;
+    assert_eq!((counts.sent, counts.retries), (2, 1));
 }
 
 #[tokio::test]

@@ -113,8 +113,9 @@ async fn a_shutdown_without_a_backend_ends_at_its_deadline_and_counts_the_rest()
 async fn a_shutdown_cuts_a_long_backoff_short() {
     let receiver = Receiver::start([Answer::Refuse(tonic::Status::unavailable("not yet"))]).await;
     let mut config = config(receiver.endpoint());
-    config.retry.initial = Duration::from_secs(3600);
-    config.retry.max = Duration::from_secs(3600);
+    // So long that the random delay below it cannot end within the test.
+    config.retry.initial = Duration::from_secs(100_000_000);
+    config.retry.max = config.retry.initial;
     config.retry.max_elapsed = Duration::ZERO;
     let exporter = start(&config);
     exporter.push(items::batch(Signal::Logs, 0..10)).unwrap();

@@ -2,6 +2,9 @@
 //!
 //! [`OtlpExporter::push`] (any thread) → `queue` → one `worker` per signal → `client`.
 //! `config` is what the user writes, `env` what the environment adds, `settings` both checked.
+//!
+//! Delivery is at least once: a request whose answer was lost is sent again. Memory is bounded by the queue
+//! plus, per signal being sent, one copy of the request and its compressed form.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

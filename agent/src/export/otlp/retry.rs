@@ -59,6 +59,11 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Whether the last attempt failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     fn bound(&self) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.initial.saturating_mul(factor).min(self.max)

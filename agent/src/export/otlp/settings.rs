@@ -119,6 +119,12 @@ impl OtlpConfig {
 }
 
 fn endpoint(key: &str, text: &str, errors: &mut Vec<ConfigError>) -> Option<Uri> {
+    if text.contains('@') {
+        // The text is not repeated: it may hold a password.
+        let problem = "credentials do not belong in the URL: put an `authorization` line into headers_file";
+        errors.push(ConfigError::new(key, problem));
+        return None;
+    }
     let problem = match text.parse::<Uri>() {
         Ok(uri) => match (uri.scheme_str(), uri.path_and_query().map(http::uri::PathAndQuery::as_str)) {
             (Some("http" | "https"), None | Some("" | "/")) => return Some(uri),
@@ -196,25 +202,37 @@ mod tests {
     fn all_mistakes_at_once() {
         let mut config = config("collector:4317");
         config.logs.endpoint = Some("http://collector:4318/v1/logs".into());
+        config.metrics.endpoint = Some("https://user:s3cret@collector:4317".into());
         config.headers.0.insert("bad name".into(), "x".into());
         config.max_request_bytes = 1;
         config.queue.max_bytes = 1;
         config.retry.initial = Duration::ZERO;
         config.timeout = Some(Duration::ZERO);
         config.tls.cert_file = Some("/cert.pem".into());
-        let keys: Vec<String> = config.check().into_iter().map(|error| error.key).collect();
+        let errors = config.check();
+        assert!(!format!("{errors:?}").contains("s3cret"));
+        let keys: Vec<String> = errors.into_iter().map(|error| error.key).collect();
         let expected = [
             "max_request_bytes",
             "queue.max_bytes",
             "retry.initial",
             "timeout",
             "tls.key_file",
-            "tls",
             "endpoint",
             "headers",
             "logs.endpoint",
+            "metrics.endpoint",
         ];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn certificates_without_tls_are_a_mistake() {
+        let mut config = config("http://collector:4317");
+        config.tls.ca_file = Some("/ca.pem".into());
+        assert_eq!(config.check().into_iter().map(|error| error.key).collect::<Vec<_>>(), ["tls"]);
+        config.traces.endpoint = Some("https://tempo:4317".into());
+        assert_eq!(config.check(), []);
     }
 
     #[test]

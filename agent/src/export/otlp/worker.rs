@@ -22,7 +22,10 @@ pub(super) struct Worker {
     pause: Option<Pause>,
     /// The shutdown has already cut a backoff short; it does so once.
     hurried: bool,
-    complaints: Complaints,
+    /// Each limited on its own, so that a lost batch is not hidden by the failures before it.
+    failing: Complaints,
+    losing: Complaints,
+    partial: Complaints,
 }
 
 /// Nothing is sent before this.
@@ -42,7 +45,9 @@ impl Worker {
             backoff: Backoff::new(retry),
             pause: None,
             hurried: false,
-            complaints: Complaints::default(),
+            failing: Complaints::default(),
+            losing: Complaints::default(),
+            partial: Complaints::default(),
         }
     }
 
@@ -68,16 +73,16 @@ impl Worker {
                 Ok(accepted) => return self.accepted(batch, &accepted),
                 Err(Failure { verdict: Verdict::Permanent, text }) => {
                     self.backoff.reset();
-                    self.complaints.warn(batch, "refused", &text);
+                    self.losing.warn(batch, "refused, dropped", &text);
                     return Outcome::Dropped(DropCause::Refused);
                 }
                 Err(Failure { verdict: Verdict::Retry(asked), text }) => {
                     let delay = asked.unwrap_or_else(|| self.backoff.next());
                     let until = Instant::now() + delay;
                     self.pause = Some(Pause { until, asked: asked.is_some() });
-                    self.complaints.warn(batch, "failed, will be retried", &text);
+                    self.failing.warn(batch, "failed, will be retried", &text);
                     if !self.max_elapsed.is_zero() && until.duration_since(first) > self.max_elapsed {
-                        self.complaints.warn(batch, "given up", &text);
+                        self.losing.warn(batch, "given up, dropped", &text);
                         return Outcome::Dropped(DropCause::RetryExhausted);
                     }
                 }
@@ -86,9 +91,12 @@ impl Worker {
     }
 
     fn accepted(&mut self, batch: &Batch, accepted: &Accepted) -> Outcome {
+        if self.backoff.has_failed() {
+            tracing::info!(signal = batch.signal.name(), "the OTLP endpoint accepts requests again");
+        }
         self.backoff.reset();
         if accepted.rejected > 0 || !accepted.message.is_empty() {
-            self.complaints.warn(batch, "accepted in part, or with a warning", &accepted.message);
+            self.partial.warn(batch, "accepted in part, or with a warning", &accepted.message);
         }
         Outcome::Sent { rejected: accepted.rejected }
     }

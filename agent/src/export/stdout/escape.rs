@@ -1,0 +1,87 @@
+//! Bytes that a process chose, made harmless.
+
+use super::put;
+
+/// Appends text for a line on a terminal: control and direction characters, backslashes and bytes that are
+/// not UTF-8 become escapes.
+pub(super) fn human(out: &mut Vec<u8>, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                _ if is_hostile(character) => put!(out, "\\u{{{:x}}}", u32::from(character)),
+                _ => push(out, character),
+            }
+        }
+        for byte in chunk.invalid() {
+            put!(out, "\\x{byte:02x}");
+        }
+    }
+}
+
+/// As [`human`], and in single quotes if the text is empty or has what would blur where it ends.
+pub(super) fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
+    let plain = !bytes.is_empty() && !bytes.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'\'');
+    if plain {
+        return human(out, bytes);
+    }
+    out.push(b'\'');
+    for (position, part) in bytes.split(|&byte| byte == b'\'').enumerate() {
+        if position > 0 {
+            out.extend_from_slice(b"\\'");
+        }
+        human(out, part);
+    }
+    out.push(b'\'');
+}
+
+/// Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD; what could act on a terminal
+/// is escaped, which JSON allows for every character.
+pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => out.extend_from_slice(b"\\\""),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                _ if is_hostile(character) => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        put!(out, "\\u{unit:04x}");
+                    }
+                }
+                _ => push(out, character),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            push(out, char::REPLACEMENT_CHARACTER);
+        }
+    }
+    out.push(b'"');
+}
+
+/// Characters that move the cursor, begin an escape sequence, break lines, hide, or turn the direction of what
+/// follows: all control characters, and the invisible format characters.
+fn is_hostile(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+fn push(out: &mut Vec<u8>, character: char) {
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+}

@@ -1,0 +1,169 @@
+//! Reports as lines on standard output: for people, or JSON with the attribute names of OTLP.
+
+use std::io::{self, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tarsier_core::event::{FlowKind, Report, What};
+
+mod escape;
+mod human;
+mod json;
+
+/// Lines on standard output.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdoutConfig {
+    /// What to print.
+    pub format: Format,
+    /// Also print every new process that has not (yet) started a program.
+    pub forks: bool,
+    /// Also print connections that live on, at every sweep.
+    pub live: bool,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Lines for people on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object a line, keys named like the OTLP attributes.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// How a [`Printer`] writes: the format resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Lines for people.
+    Human {
+        /// With colours (ANSI escape sequences).
+        colour: bool,
+    },
+    /// JSON lines.
+    Json,
+}
+
+impl StdoutConfig {
+    /// The style for an output that is a terminal or not; `colour` is whether the user wants colours there
+    /// (`NO_COLOR`). `None`: print nothing.
+    pub fn style(&self, terminal: bool, colour: bool) -> Option<Style> {
+        match self.format {
+            Format::None => None,
+            Format::Auto if !terminal => Some(Style::Json),
+            Format::Json => Some(Style::Json),
+            Format::Auto | Format::Human => Some(Style::Human { colour: terminal && colour }),
+        }
+    }
+}
+
+/// Appends argument `index` of a command line, its secrets hidden, to a buffer.
+pub type Redact<'a> = &'a dyn Fn(&[Box<[u8]>], usize, &mut Vec<u8>);
+
+/// Why nothing more can be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// The reader is gone (`tarsier run | head`): a reason to stop, not a failure.
+    #[error("the reader of the output is gone")]
+    Closed,
+    /// Any other error of the output.
+    #[error("cannot write the output: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Writes reports as lines, several at a time. It blocks as its output does.
+///
+/// Nothing that a process chose (path, arguments) reaches the output unescaped: neither line breaks
+/// nor escape sequences, so a line is a line and a terminal stays as it is.
+#[derive(Debug)]
+pub struct Printer<W> {
+    out: W,
+    style: Style,
+    forks: bool,
+    live: bool,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// What every line is made from beside the report.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    boot_to_unix_ns: u64,
+    redact: Redact<'a>,
+}
+
+impl<W: Write> Printer<W> {
+    /// Bytes gathered before they are written.
+    const CHUNK: usize = 32 * 1024;
+
+    /// Writes to `out`. What is printed of forks and live connections is in `config`.
+    pub fn new(out: W, style: Style, config: &StdoutConfig) -> Self {
+        Self {
+            out,
+            style,
+            forks: config.forks,
+            live: config.live,
+            buffer: Vec::with_capacity(2 * Self::CHUNK),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds a line for a report, unless its kind is switched off. `boot_to_unix_ns` added to boot time
+    /// gives Unix time.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn print(
+        &mut self,
+        report: &Report<'_>,
+        boot_to_unix_ns: u64,
+        redact: Redact<'_>,
+    ) -> Result<(), PrintError> {
+        let wanted = match report.what {
+            What::Fork { .. } => self.forks,
+            What::Flow { flow, .. } => flow.kind == FlowKind::Closed || self.live,
+            What::Exec { .. } | What::Exit { .. } => true,
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let context = Context { boot_to_unix_ns, redact };
+        match self.style {
+            Style::Human { colour } => {
+                human::line(&mut self.buffer, &mut self.scratch, report, context, colour);
+            }
+            Style::Json => json::line(&mut self.buffer, &mut self.scratch, report, context),
+        }
+        if self.buffer.len() >= Self::CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what was gathered: call it after each batch of reports.
+    ///
+    /// # Errors
+    /// The output cannot be written; what was gathered is lost.
+    pub fn flush(&mut self) -> Result<(), PrintError> {
+        let written = self.out.write_all(&self.buffer).and_then(|()| self.out.flush());
+        self.buffer.clear();
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => PrintError::Closed,
+            _ => PrintError::Write(error),
+        })
+    }
+}
+
+/// `write!` into a vector, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($format:tt)+) => {{
+        let out: &mut Vec<u8> = $out;
+        let _ = std::io::Write::write_fmt(out, format_args!($($format)+));
+    }};
+}
+use put;
+
+#[cfg(test)]
+mod tests;
