@@ -12,11 +12,13 @@
 //! Shutdown, in order: stop waiting → detach, so that nothing new is produced → drain to the end →
 //! report what was on hold → encode → flush the exporters within [`FLUSH`] → answer no more requests.
 
+mod background;
 mod desk;
 mod outlet;
 mod seed;
 mod stages;
 mod view;
+mod workload_metrics;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,9 +34,9 @@ use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
 use crate::kernel::{Kernel, LoadOptions};
-use crate::ops::metrics;
 
 pub use desk::Desk;
+use background::Background;
 use outlet::Outlet;
 use stages::Stages;
 
@@ -54,6 +56,7 @@ struct Pipeline {
     metrics_due: Instant,
     metrics_interval: Duration,
     wakeups: Wakeups,
+    rates: view::Rates,
     started: Instant,
 }
 
@@ -100,6 +103,7 @@ pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> 
         metrics_due: now + config.metrics.interval.into(),
         metrics_interval: config.metrics.interval.into(),
         wakeups: Wakeups::default(),
+        rates: view::Rates::default(),
         started: now,
     };
     pipeline.begin(&hierarchy, &selftest, config.scope.cgroup.is_some())?;
@@ -122,9 +126,10 @@ impl Pipeline {
     fn begin(&mut self, hierarchy: &Hierarchy, selftest: &SelfTest, scoped: bool) -> anyhow::Result<()> {
         self.kernel.attach();
         for group in hierarchy.walk() {
-            self.stages.cgroups.insert(group.id, group.parent, &group.path);
+            self.stages.cgroups.insert(group.id, group.parent, group.path.as_bytes());
         }
-        let findings = seed::seed(&mut self.kernel, &mut self.stages, selftest, scoped)?;
+        let findings =
+            seed::seed(&mut self.kernel, &mut self.stages, &mut self.outlet, selftest, scoped);
         selftest::judge(&mut self.kernel, &findings)?;
         for sensor in &self.kernel.sensors {
             match &sensor.state {
@@ -153,7 +158,7 @@ impl Pipeline {
                 self.wakeups.timer += 1;
             }
             let drained = self.cycle();
-            desk.answer(|| view::answer(self));
+            desk.answer(|question| self.answer(question));
             pause = self.pace.after(drained);
         }
     }
@@ -196,6 +201,18 @@ impl Pipeline {
         self.sweep.due = Instant::now() + step;
     }
 
+    /// Who looks at connections wants those of now: a whole sweep comes before the answer.
+    fn answer(&mut self, question: desk::Question) -> desk::Answer {
+        match question {
+            desk::Question::Metrics => desk::Answer::Metrics(view::metrics(self)),
+            desk::Question::Top => {
+                let now_ns = clock::boot_ns();
+                while self.stages.sweep(&mut self.kernel, now_ns, &mut self.outlet) {}
+                desk::Answer::Top(Box::new(view::top(self, now_ns)))
+            }
+        }
+    }
+
     /// The order of shutdown, as the module's text states it.
     fn end(&mut self, desk: &Desk) {
         self.kernel.detach();
@@ -203,7 +220,7 @@ impl Pipeline {
         self.stages.finish(clock::boot_ns(), &mut self.outlet);
         self.outlet.send_metrics(&self.stages);
         self.outlet.flush();
-        desk.answer_last(view::answer(self));
+        desk.close(view::metrics(self));
     }
 }
 
@@ -220,11 +237,3 @@ fn load_options(config: &Config, hierarchy: &Hierarchy, selftest: &SelfTest) -> 
     })
 }
 
-mod background;
-use background::Background;
-
-/// Prometheus snapshot and `top` state of one moment.
-pub(crate) struct Answer {
-    metrics: metrics::Snapshot,
-    top: crate::ops::admin::TopState,
-}

@@ -79,13 +79,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded = args.load()?;
     log::init(&loaded.config.log);
     doctor::refuse(&crate::ops::doctor::blockers())?;
-    capture(loaded, args.stop_after)
+    capture(&loaded, args.stop_after)
 }
 
 /// The only call from the command line into the pipeline.
-fn capture(_loaded: Loaded, _stop_after: Option<Duration>) -> anyhow::Result<Exit> {
-    let message = "this build holds no capture pipeline: the agent cannot run".into();
-    Err(Refusal { exit: Exit::Unavailable, message }.into())
+fn capture(loaded: &Loaded, stop_after: Option<Duration>) -> anyhow::Result<Exit> {
+    crate::pipeline::run(&loaded.config, stop_after.map(Into::into))?;
+    Ok(Exit::Ok)
 }
 
 fn absolute(text: &str) -> Result<String, String> {

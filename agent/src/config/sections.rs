@@ -156,11 +156,18 @@ pub struct Flows {
     /// evictions.
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub max_connections: u32,
+    /// Secret from which trace and span ids of connections are derived. Agents that share it name
+    /// both ends of a connection alike, without talking to each other; set the same one on all nodes.
+    pub connection_key: String,
 }
 
 impl Default for Flows {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(10), max_connections: 262_144 }
+        Self {
+            interval: Duration::from_secs(10),
+            max_connections: 262_144,
+            connection_key: String::new(),
+        }
     }
 }
 

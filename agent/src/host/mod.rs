@@ -5,6 +5,7 @@ pub mod cgroups;
 pub mod clock;
 pub mod identity;
 pub mod processes;
+pub mod usage;
 
 /// How many CPUs there can be: those not on line yet included.
 pub fn possible_cpus() -> usize {

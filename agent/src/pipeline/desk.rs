@@ -4,7 +4,6 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Answer;
 use crate::kernel::wait::Waker;
 use crate::ops::admin::TopState;
 use crate::ops::http::Health;
@@ -12,6 +11,21 @@ use crate::ops::metrics::Snapshot;
 
 /// How long a question waits for the pipeline before it is answered with the last known numbers.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// The agent's own metrics.
+    Metrics,
+    /// What `tarsier top` shows.
+    Top,
+}
+
+/// The answer to a [`Question`].
+pub(super) enum Answer {
+    Metrics(Snapshot),
+    Top(Box<TopState>),
+}
 
 /// Questions and answers.
 pub struct Desk {
@@ -22,15 +36,31 @@ pub struct Desk {
 
 #[derive(Default)]
 struct Board {
-    asked: u64,
-    answered: u64,
+    metrics: Tickets,
+    top: Tickets,
     ready: bool,
     /// The loop did not answer the last question in time.
     stuck: bool,
     /// No more answers will come.
     closed: bool,
-    metrics: Snapshot,
-    top: TopState,
+    last_metrics: Snapshot,
+    last_top: TopState,
+}
+
+/// How often something was asked, and up to which time it was answered.
+#[derive(Clone, Copy, Default)]
+struct Tickets {
+    asked: u64,
+    answered: u64,
+}
+
+impl Board {
+    fn tickets(&mut self, question: Question) -> &mut Tickets {
+        match question {
+            Question::Metrics => &mut self.metrics,
+            Question::Top => &mut self.top,
+        }
+    }
 }
 
 impl Desk {
@@ -46,12 +76,12 @@ impl Desk {
 
     /// The metrics of now.
     pub fn metrics(&self) -> Snapshot {
-        self.ask().metrics.clone()
+        self.ask(Question::Metrics).last_metrics.clone()
     }
 
     /// The state of now, for `tarsier top`.
     pub fn top(&self) -> TopState {
-        self.ask().top.clone()
+        self.ask(Question::Top).last_top.clone()
     }
 
     /// Whether the loop moves and the programs are attached. It asks nothing: a probe must not wait.
@@ -64,46 +94,48 @@ impl Desk {
         }
     }
 
-    /// Called by the pipeline once per cycle: makes an answer if somebody waits for one.
-    pub(super) fn answer(&self, make: impl FnOnce() -> Answer) {
-        let asked = {
-            let board = self.lock();
-            if board.asked == board.answered {
-                return;
+    /// Called by the pipeline once per cycle: answers what has been asked since.
+    pub(super) fn answer(&self, mut make: impl FnMut(Question) -> Answer) {
+        for question in [Question::Metrics, Question::Top] {
+            let Tickets { asked, answered } = *self.lock().tickets(question);
+            if asked != answered {
+                let answer = make(question);
+                self.publish(answer, question, asked);
             }
-            board.asked
-        };
-        self.publish(make(), asked);
+        }
     }
 
     /// The final numbers: every later question gets these.
-    pub(super) fn answer_last(&self, answer: Answer) {
-        let asked = {
-            let mut board = self.lock();
-            board.closed = true;
-            board.asked
-        };
-        self.publish(answer, asked);
-    }
-
-    fn publish(&self, answer: Answer, asked: u64) {
+    pub(super) fn close(&self, metrics: Snapshot) {
         let mut board = self.lock();
-        board.metrics = answer.metrics;
-        board.top = answer.top;
-        board.answered = asked;
-        board.stuck = false;
+        board.closed = true;
+        board.last_metrics = metrics;
+        drop(board);
         self.answered.notify_all();
     }
 
-    fn ask(&self) -> MutexGuard<'_, Board> {
+    fn publish(&self, answer: Answer, question: Question, asked: u64) {
+        let mut board = self.lock();
+        match answer {
+            Answer::Metrics(metrics) => board.last_metrics = metrics,
+            Answer::Top(top) => board.last_top = *top,
+        }
+        board.tickets(question).answered = asked;
+        board.stuck = false;
+        drop(board);
+        self.answered.notify_all();
+    }
+
+    fn ask(&self, question: Question) -> MutexGuard<'_, Board> {
         let mut board = self.lock();
         if board.closed {
             return board;
         }
-        board.asked += 1;
-        let ticket = board.asked;
+        let tickets = board.tickets(question);
+        tickets.asked += 1;
+        let ticket = tickets.asked;
         self.waker.wake();
-        let waiting = |board: &mut Board| board.answered < ticket && !board.closed;
+        let waiting = |board: &mut Board| board.tickets(question).answered < ticket && !board.closed;
         let (mut board, timeout) = self
             .answered
             .wait_timeout_while(board, PATIENCE, waiting)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tarsier_core::encode::ids::FlowIds;
+use tarsier_core::encode::ids::{FlowIds, FlowKey};
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
 use tarsier_core::encode::{
     Clock, Encoded, Identity, LogsEncoder, MetricsEncoder, TracesEncoder,
@@ -34,6 +34,7 @@ pub(super) struct Outlet {
     traces: TracesEncoder,
     metrics: MetricsEncoder,
     ids: FlowIds,
+    host_name: String,
     clock: Clock,
     started_unix_ns: u64,
     oldest: Option<Instant>,
@@ -45,7 +46,7 @@ impl Outlet {
         let redaction =
             RedactConfig { enabled: config.redaction.enabled, patterns: config.redaction.patterns.clone() };
         let redactor = Redactor::new(&redaction).context("redaction.patterns")?;
-        let identity = identity::identity(&config.resource_attributes);
+        let identity = identity::identity(&config.resource_attributes, FlowKey::from_secret(&config.flows.connection_key));
         let limit = exporter.as_ref().map_or(BATCH_BYTES, |exporter| exporter.max_request_bytes());
         let stdout = StdoutConfig { format: format(config.output.stdout), ..StdoutConfig::default() };
         let terminal = std::io::stdout().is_terminal();
@@ -63,6 +64,7 @@ impl Outlet {
             traces: TracesEncoder::new(&identity, limit),
             metrics: MetricsEncoder::new(&identity),
             ids: FlowIds::new(&identity.flow_key),
+            host_name: identity.host_name,
             clock: Clock { boot_to_unix_ns: offset, now_unix_ns },
             started_unix_ns: now_unix_ns,
             oldest: None,
@@ -78,6 +80,16 @@ impl Outlet {
     /// Whether the reader of standard output is gone.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Start of the agent, seconds since the epoch.
+    pub(super) fn started_unix_s(&self) -> f64 {
+        self.started_unix_ns as f64 / 1e9
+    }
+
+    /// `host.name`.
+    pub(super) fn host_name(&self) -> &str {
+        &self.host_name
     }
 
     /// The redactor, for command lines that are shown elsewhere.

@@ -32,7 +32,7 @@ pub(super) fn seed(
         }
         // Its own process passes the kernel's filter for the self-test only.
         if !(own && scoped) {
-            stages.take_seed(&event, outlet);
+            stages.apply(&event, outlet);
         }
     });
     if let Err(error) = tasks {
@@ -56,7 +56,7 @@ pub(super) fn seed(
                     selftest.compare_socket(event, &mut findings);
                 }
             } else if sockets.insert(tuple.sock) {
-                stages.take_seed(&event, outlet);
+                stages.apply(&event, outlet);
             }
         });
         if let Err(error) = seeded {

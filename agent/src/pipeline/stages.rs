@@ -1,15 +1,15 @@
 //! The stages between ring and outlet, and the calls from one to the next.
 
+use tarsier_abi::cgroup::Op;
 use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 use tarsier_core::decode::Decoder;
-use tarsier_core::enrich::CgroupTable;
+use tarsier_core::enrich::{self, CgroupTable};
 use tarsier_core::event::tcp::TcpEvent;
-use tarsier_core::event::{Body, Event, Flow, Process, Report, What, cgroup};
+use tarsier_core::event::{Body, Event, Flow, FlowKind, Process, Report, What, Workload, cgroup};
 use tarsier_core::flows::{self, Aggregate, Table};
 use tarsier_core::process::{self, Change, ProcessTable};
 
 use super::outlet::Outlet;
-use super::view::Recent;
 use crate::config::Config;
 use crate::host::cgroups::Hierarchy;
 use crate::kernel::Kernel;
@@ -24,15 +24,25 @@ pub(super) struct Stages {
     pub(super) cgroups: CgroupTable,
     pub(super) flows: Table,
     pub(super) aggregate: Aggregate,
-    pub(super) recent: Recent,
-    /// Reports whose process or workload is not known.
-    pub(super) unattributed: u64,
+    pub(super) totals: Totals,
     /// A socket's cgroup names its container; not so where containers live in v1 hierarchies.
     socket_cgroups: bool,
     tcp: Vec<(u64, TcpEvent)>,
     changes: Vec<Change>,
     finished: Vec<Flow>,
     batch: Batch,
+}
+
+/// What was reported since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) execs: u64,
+    /// Connections that are over.
+    pub(super) connections: u64,
+    /// Payload bytes, both ways.
+    pub(super) bytes: u64,
+    /// Flows whose process is not known.
+    pub(super) unattributed: u64,
 }
 
 impl Stages {
@@ -48,11 +58,10 @@ impl Stages {
         Self {
             decoder: Decoder::new(crate::host::possible_cpus()),
             processes: ProcessTable::new(processes),
-            cgroups: CgroupTable::default(),
+            cgroups: CgroupTable::new(enrich::Limits::default()),
             flows: Table::new(flows::Limits { connections, ..flows::Limits::default() }),
             aggregate: Aggregate::new(config.metrics.series_limit as usize),
-            recent: Recent::default(),
-            unattributed: 0,
+            totals: Totals::default(),
             socket_cgroups: hierarchy.controller.is_none(),
             tcp: Vec::new(),
             changes: Vec::new(),
@@ -68,12 +77,8 @@ impl Stages {
         }
     }
 
-    /// One record of an iterator.
-    pub(super) fn take_seed(&mut self, event: &Event<'_>, outlet: &mut Outlet) {
-        self.apply(event, outlet);
-    }
-
-    fn apply(&mut self, event: &Event<'_>, outlet: &mut Outlet) {
+    /// One decoded event, of a ring or an iterator.
+    pub(super) fn apply(&mut self, event: &Event<'_>, outlet: &mut Outlet) {
         let at_ns = event.header.boot_ns;
         match &event.body {
             Body::Tcp(tcp) => self.tcp.push((at_ns, *tcp)),
@@ -86,10 +91,9 @@ impl Stages {
     }
 
     fn apply_cgroup(&mut self, group: &cgroup::Event<'_>, at_ns: u64) {
-        let path = String::from_utf8_lossy(group.path);
         match group.op {
-            cgroup::Op::Mkdir => self.cgroups.insert(group.id, group.parent, &path),
-            cgroup::Op::Rmdir => self.cgroups.remove(group.id, at_ns),
+            Op::Mkdir => self.cgroups.insert(group.cgroup, group.parent, group.path),
+            Op::Rmdir => self.cgroups.remove(group.cgroup, at_ns),
         }
     }
 
@@ -112,11 +116,11 @@ impl Stages {
         self.report_flows(outlet);
     }
 
-    /// Looks at one batch of live connections.
-    pub(super) fn sweep(&mut self, kernel: &mut Kernel, now_ns: u64, outlet: &mut Outlet) {
+    /// Looks at one batch of live connections; false if that ended a round.
+    pub(super) fn sweep(&mut self, kernel: &mut Kernel, now_ns: u64, outlet: &mut Outlet) -> bool {
         let len = self.flows.sweep_batch(&mut self.batch.slots);
         if len == 0 {
-            return;
+            return false;
         }
         self.batch.len = len as u64;
         match kernel.sweep(&mut self.batch) {
@@ -127,6 +131,12 @@ impl Stages {
             }
             Err(error) => tracing::warn!(%error, "sweep of live connections"),
         }
+        len == SWEEP_BATCH
+    }
+
+    /// Whose connection it is.
+    pub(super) fn workload_of(&self, flow: &Flow, process: Option<&Process>) -> &Workload {
+        self.cgroups.lookup(owning_group(self.socket_cgroups, flow, process))
     }
 
     fn report_changes(&mut self, outlet: &mut Outlet) {
@@ -135,9 +145,9 @@ impl Stages {
             let (What::Exec { process } | What::Fork { process } | What::Exit { process, .. }) = what else {
                 continue;
             };
+            self.totals.execs += u64::from(matches!(what, What::Exec { .. }));
             let workload = self.cgroups.lookup(process.cgroup);
             let report = Report { at_ns: change.at_ns, workload, what };
-            self.recent.note(&report, outlet.redactor());
             outlet.report(&report);
         }
     }
@@ -145,17 +155,18 @@ impl Stages {
     fn report_flows(&mut self, outlet: &mut Outlet) {
         for flow in self.finished.drain(..) {
             let process = self.processes.resolve(&flow.owner);
-            self.unattributed += u64::from(process.is_none());
-            let group = if self.socket_cgroups && flow.cgroup != 0 {
-                flow.cgroup
-            } else {
-                process.map_or(0, |process: &Process| process.cgroup)
-            };
-            let workload = self.cgroups.lookup(group);
+            self.totals.unattributed += u64::from(process.is_none());
+            self.totals.connections += u64::from(flow.kind == FlowKind::Closed);
+            self.totals.bytes += flow.delta.bytes_sent + flow.delta.bytes_received;
+            let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, &flow, process));
             self.aggregate.record(&flow, workload.index);
             let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow: &flow, process } };
-            self.recent.note(&report, outlet.redactor());
             outlet.report(&report);
         }
     }
+}
+
+/// The socket's own cgroup, where that names containers; else its process's.
+fn owning_group(socket_cgroups: bool, flow: &Flow, process: Option<&Process>) -> u64 {
+    if socket_cgroups && flow.cgroup != 0 { flow.cgroup } else { process.map_or(0, |process| process.cgroup) }
 }

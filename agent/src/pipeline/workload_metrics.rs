@@ -4,18 +4,15 @@
 //! `metrics.series_limit` is in the series named `other`.
 
 use rustc_hash::FxHashMap;
-use tarsier_core::encode::metrics::{
-    Exemplar, HistogramPoint, Instrument, MetricsEncoder, Number, Temporality,
+use tarsier_core::encode::ids::FlowIds;
+use tarsier_core::encode::{
+    Attributes, Clock, Exemplar, HistogramPoint, Instrument, MetricsEncoder, Number, Temporality,
 };
-use tarsier_core::encode::{Attributes, Clock};
 use tarsier_core::enrich::CgroupTable;
 use tarsier_core::event::{Role, Workload, WorkloadKind};
 use tarsier_core::flows::{self, Aggregate, BOUNDS_US, Counter, Failure, Histogram, OTHER, Series, Values};
 
 use super::stages::Stages;
-
-/// Ids of the connection behind an exemplar.
-pub(super) type Ids = tarsier_core::encode::ids::FlowIds;
 
 /// A metric, and the value of a series that it shows.
 struct Sum {
@@ -82,7 +79,7 @@ fn failure(values: &Values, failure: Failure) -> &Counter {
 }
 
 /// Adds the points of all series.
-pub(super) fn encode(stages: &Stages, ids: &Ids, clock: Clock, encoder: &mut MetricsEncoder) {
+pub(super) fn encode(stages: &Stages, ids: &FlowIds, clock: Clock, encoder: &mut MetricsEncoder) {
     let Stages { aggregate, cgroups, .. } = stages;
     let points = Points { labels: labels(aggregate, cgroups), aggregate, ids, clock };
     for sum in SUMS {
@@ -102,7 +99,7 @@ struct Points<'a> {
     /// By position of the series.
     labels: Vec<Attributes>,
     aggregate: &'a Aggregate,
-    ids: &'a Ids,
+    ids: &'a FlowIds,
     clock: Clock,
 }
 
@@ -123,7 +120,7 @@ impl Points<'_> {
                     if let Some((key, value)) = part.attribute {
                         labels.text(key, value);
                     }
-                    let exemplar = counter.exemplar.map(|exemplar| {
+                    let exemplar = counter.exemplar.and_then(|exemplar| {
                         self.exemplar(&exemplar, Number::Int(exemplar.value as i64), series)
                     });
                     out.add(&labels, Number::Int(counter.total as i64), exemplar.as_ref());
@@ -145,7 +142,7 @@ impl Points<'_> {
                 if values.count() == 0 {
                     continue;
                 }
-                let exemplar = values.exemplar.map(|exemplar| {
+                let exemplar = values.exemplar.and_then(|exemplar| {
                     self.exemplar(&exemplar, Number::Double(seconds(exemplar.value)), series)
                 });
                 let sum = seconds(values.sum_us);
@@ -155,9 +152,11 @@ impl Points<'_> {
         });
     }
 
-    fn exemplar(&self, exemplar: &flows::Exemplar, value: Number, series: &Series) -> Exemplar {
-        let ids = self.ids.of_pair(exemplar.isn, series.key.role == Role::Server);
-        Exemplar { value, time_unix_ns: self.clock.unix_ns(exemplar.boot_ns), trace: ids.trace, span: ids.span }
+    /// `None` for a connection whose other end would derive another trace (a failed connect).
+    fn exemplar(&self, exemplar: &flows::Exemplar, value: Number, series: &Series) -> Option<Exemplar> {
+        let ids = self.ids.of_pair(exemplar.isn, series.key.role)?;
+        let time_unix_ns = self.clock.unix_ns(exemplar.boot_ns);
+        Some(Exemplar { value, time_unix_ns, trace: ids.trace, span: ids.span })
     }
 }
 

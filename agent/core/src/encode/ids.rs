@@ -18,6 +18,14 @@ use crate::event::{Flow, Role};
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct FlowKey(pub [u8; 16]);
 
+impl FlowKey {
+    /// The key that a secret of any length stands for; the empty one stands for the built-in key,
+    /// with which ids are derived alike but are no secret.
+    pub fn from_secret(secret: &str) -> Self {
+        Self(SipHasher24::new().hash(secret.as_bytes()).as_bytes())
+    }
+}
+
 impl fmt::Debug for FlowKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("FlowKey")
@@ -50,23 +58,29 @@ impl FlowIds {
     /// The ids of a connection, live or closed. Without a proven role, or without both sequence
     /// numbers (a failed connect), they depend on this end only and the span has no parent.
     pub fn of(&self, flow: &Flow) -> SpanIds {
-        let (first, second) = flow.isn;
-        let shaken = first != 0 && second != 0 && flow.state != state::SYN_SENT;
-        let mut seed = Seed::new(flow.isn);
-        if flow.role == Role::Unknown || !shaken {
-            seed.alone(flow);
-            return SpanIds {
-                trace: self.trace(&mut seed),
-                span: self.span(&mut seed, SINGLE),
-                parent: None,
-            };
+        if flow.state != state::SYN_SENT
+            && let Some(ids) = self.of_pair(flow.isn, flow.role)
+        {
+            return ids;
         }
+        let mut seed = Seed::new(flow.isn);
+        seed.alone(flow);
+        SpanIds { trace: self.trace(&mut seed), span: self.span(&mut seed, SINGLE), parent: None }
+    }
+
+    /// The ids of an established connection by its sequence numbers (client's, server's); `None`
+    /// without a proven role or without both numbers.
+    pub fn of_pair(&self, isn: (u32, u32), role: Role) -> Option<SpanIds> {
+        if isn.0 == 0 || isn.1 == 0 || role == Role::Unknown {
+            return None;
+        }
+        let mut seed = Seed::new(isn);
         let trace = self.trace(&mut seed);
         let client = self.span(&mut seed, CLIENT);
-        if flow.role == Role::Client {
-            return SpanIds { trace, span: client, parent: None };
+        if role == Role::Client {
+            return Some(SpanIds { trace, span: client, parent: None });
         }
-        SpanIds { trace, span: self.span(&mut seed, SERVER), parent: Some(client) }
+        Some(SpanIds { trace, span: self.span(&mut seed, SERVER), parent: Some(client) })
     }
 
     fn trace(&self, seed: &mut Seed) -> [u8; 16] {

@@ -353,6 +353,17 @@ impl Connection {
     }
 
     fn flow(&mut self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
+        let flow = self.view(kind, end_ns, reason)?;
+        self.reported = flow.counters;
+        Some(flow)
+    }
+
+    /// As a report would say, without being one: `delta` stays due.
+    pub(super) fn peek(&self, now_ns: u64) -> Option<Flow> {
+        self.view(FlowKind::Live, now_ns, CloseReason::Closed)
+    }
+
+    fn view(&self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
         let ends = self.ends?;
         let role = self.role();
         let (start_ns, start_seen) = match role {
@@ -362,7 +373,6 @@ impl Connection {
         };
         let counters = minus(&self.last, &self.baseline);
         let delta = minus(&counters, &self.reported);
-        self.reported = counters;
         let own = &self.tuple;
         Some(Flow {
             kind,

@@ -157,6 +157,12 @@ impl Table {
         self.len() == 0
     }
 
+    /// The connections held, as of the last record or sweep of each; reports nothing.
+    pub fn live(&self, now_ns: u64) -> impl Iterator<Item = Flow> {
+        let slots = 0..u32::try_from(self.arena.slots()).unwrap_or(u32::MAX);
+        slots.filter_map(move |slot| self.arena.get(slot)?.peek(now_ns))
+    }
+
     /// Listening sockets known.
     pub fn listeners(&self) -> usize {
         self.listeners.len()

@@ -1,0 +1,275 @@
+//! The pipeline as others see it: Prometheus metrics and the state behind `tarsier top`.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+use tarsier_abi::{Loss, Sensor};
+use tarsier_core::event::{Flow, Malformed, Process, Role};
+
+use super::Pipeline;
+use crate::export::otlp::OtlpExporter;
+use crate::export::{DropCause, Signal};
+use crate::host::usage;
+use crate::ops::admin::{self, TopState};
+use crate::ops::metrics::{Metric, Snapshot};
+
+/// Most rows of a pane.
+const ROWS: usize = 200;
+
+/// What tells connections apart between two looks.
+type Key = (u32, (IpAddr, u16), (IpAddr, u16));
+
+/// The last look, for rates.
+#[derive(Default)]
+pub(super) struct Rates {
+    at: Option<Instant>,
+    totals: [u64; 5],
+    cpu_s: f64,
+    connections: FxHashMap<Key, u64>,
+}
+
+/// The agent's own metrics of now.
+pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
+    let mut out = Snapshot::new();
+    records(pipeline, &mut out);
+    tables(pipeline, &mut out);
+    for (name, ring) in std::iter::once(("priority".to_owned(), &pipeline.priority))
+        .chain(pipeline.bulk.iter().enumerate().map(|(index, ring)| (format!("bulk_{index}"), ring)))
+    {
+        out.push(Metric::RingUsed, &[&name], ring.waiting());
+        out.push(Metric::RingSize, &[&name], ring.size());
+    }
+    for (program, stats) in pipeline.kernel.programs() {
+        out.push(Metric::ProgramRuns, &[&program], stats.run_count);
+        out.push(Metric::ProgramMisses, &[&program], stats.recursion_misses);
+    }
+    if let Some(exporter) = pipeline.outlet.exporter() {
+        exported(exporter, &mut out);
+    }
+    out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
+    out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
+    let usage = usage::own();
+    out.push(Metric::StartTime, &[], pipeline.outlet.started_unix_s());
+    out.push(Metric::CpuSeconds, &[], usage.cpu_s);
+    out.push(Metric::ResidentBytes, &[], usage.resident_bytes);
+    out
+}
+
+fn records(pipeline: &Pipeline, out: &mut Snapshot) {
+    let counters = pipeline.stages.decoder.counters();
+    let ledger = pipeline.kernel.ledger().unwrap_or_default();
+    for entry in &pipeline.kernel.sensors {
+        let name = entry.sensor.name();
+        let reason = entry.state.as_ref().err().map_or("", |reason| reason.as_str());
+        out.push(Metric::SensorAttached, &[name, reason], u64::from(entry.state.is_ok()));
+        let seen = counters.sensor(entry.sensor);
+        out.push(Metric::RecordsReceived, &[name], seen.received);
+        out.push(Metric::SequenceGaps, &[name], seen.lost);
+        if let Some(row) = ledger.sensors.get(entry.sensor as usize) {
+            out.push(Metric::RecordsProduced, &[name], row.produced);
+            for loss in Loss::ALL {
+                let lost = row.lost.get(loss as usize).copied().unwrap_or_default();
+                out.push(Metric::RecordsLost, &[name, loss.name()], lost);
+            }
+        }
+    }
+    for kind in Malformed::ALL {
+        out.push(Metric::RecordsMalformed, &[kind.name()], counters.malformed(kind));
+    }
+}
+
+fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
+    let stages = &pipeline.stages;
+    let processes = stages.processes.counters();
+    out.push(Metric::ProcessEntries, &[], stages.processes.len() as u64);
+    out.push(Metric::ProcessEvictions, &[], processes.evicted_ended + processes.evicted_live);
+    out.push(Metric::ProcessOrphans, &[], processes.orphans);
+    out.push(Metric::RecordsUnattributed, &[Sensor::Tcp.name()], stages.totals.unattributed);
+    let flows = stages.flows.counts();
+    out.push(Metric::FlowsLive, &[], stages.flows.len() as u64);
+    out.push(Metric::FlowsLost, &[], flows.lost_close);
+    out.push(Metric::FlowsEvicted, &[], flows.evicted);
+}
+
+fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {
+    let stats = exporter.stats();
+    for signal in Signal::ALL {
+        let (counts, name) = (stats.of(signal), signal.name());
+        out.push(Metric::ExporterItems, &["otlp", name, "enqueued", ""], counts.enqueued);
+        out.push(Metric::ExporterItems, &["otlp", name, "sent", ""], counts.sent);
+        out.push(Metric::ExporterItems, &["otlp", name, "rejected", "partial_success"], counts.rejected);
+        for cause in DropCause::ALL {
+            out.push(Metric::ExporterItems, &["otlp", name, "dropped", cause.name()], counts.dropped(cause));
+        }
+        out.push(Metric::ExporterRequests, &["otlp", name, "first"], counts.requests - counts.retries);
+        out.push(Metric::ExporterRequests, &["otlp", name, "retry"], counts.retries);
+    }
+    out.push(Metric::ExporterQueueBytes, &["otlp"], stats.queue_bytes as u64);
+    out.push(Metric::ExporterQueueLimit, &["otlp"], exporter.queue_limit_bytes() as u64);
+}
+
+/// What `tarsier top` shows, as of `now_ns` (boot time).
+pub(super) fn top(pipeline: &mut Pipeline, now_ns: u64) -> TopState {
+    let usage = usage::own();
+    let stages = &pipeline.stages;
+    let sent: u64 = pipeline.outlet.exporter().map_or(0, |exporter| {
+        let stats = exporter.stats();
+        Signal::ALL.into_iter().map(|signal| stats.of(signal).sent).sum()
+    });
+    let received = |sensor: &Sensor| stages.decoder.counters().sensor(*sensor).received;
+    let records: u64 = Sensor::ALL.iter().map(received).sum();
+    let totals = [records, stages.totals.execs, stages.totals.connections, stages.totals.bytes, sent];
+    let last = std::mem::take(&mut pipeline.rates);
+    let seconds = last.at.map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64()).max(1e-3);
+    let rate = |index: usize| totals[index].saturating_sub(last.totals[index]) as f64 / seconds;
+    let mut rates = Rates { at: Some(Instant::now()), totals, cpu_s: usage.cpu_s, ..Rates::default() };
+    let mut connections: Vec<admin::Connection> = stages
+        .flows
+        .live(now_ns)
+        .map(|flow| {
+            let key = (flow.net_ns, flow.local, flow.peer);
+            let bytes = flow.counters.bytes_sent + flow.counters.bytes_received;
+            let before = last.connections.get(&key).copied().unwrap_or(bytes);
+            rates.connections.insert(key, bytes);
+            connection(pipeline, &flow, bytes.saturating_sub(before) as f64 / seconds)
+        })
+        .collect();
+    connections.sort_by(|a, b| {
+        b.bytes_per_s.total_cmp(&a.bytes_per_s).then_with(|| (b.sent + b.received).cmp(&(a.sent + a.received)))
+    });
+    connections.truncate(ROWS);
+    let state = TopState {
+        node: pipeline.outlet.host_name().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: pipeline.started.elapsed().as_secs(),
+        rates: admin::Rates {
+            records: rate(0),
+            execs: rate(1),
+            connections: rate(2),
+            bytes: rate(3),
+            exported: rate(4),
+            cpu: (usage.cpu_s - last.cpu_s).max(0.0) / seconds,
+            resident_bytes: usage.resident_bytes,
+        },
+        connections,
+        processes: newest(pipeline, now_ns),
+        losses: losses(pipeline),
+        sensors: pipeline
+            .kernel
+            .sensors
+            .iter()
+            .map(|entry| admin::SensorState {
+                name: entry.sensor.name().to_owned(),
+                on: entry.state.is_ok(),
+                reason: entry.state.as_ref().err().cloned().unwrap_or_default(),
+            })
+            .collect(),
+    };
+    pipeline.rates = rates;
+    state
+}
+
+fn connection(pipeline: &Pipeline, flow: &Flow, bytes_per_s: f64) -> admin::Connection {
+    let stages = &pipeline.stages;
+    let process = stages.processes.resolve(&flow.owner);
+    let end = |(address, port): (IpAddr, u16)| std::net::SocketAddr::new(address, port).to_string();
+    admin::Connection {
+        role: match flow.role {
+            Role::Client => "client",
+            Role::Server => "server",
+            Role::Unknown => "unknown",
+        }
+        .to_owned(),
+        local: end(flow.local),
+        peer: end(flow.peer),
+        process: process.map(|process| lossy(&process.image.comm)).unwrap_or_default(),
+        pid: process.map_or(0, |process| process.key.tgid),
+        workload: stages.workload_of(flow, process).name.to_string(),
+        sent: flow.counters.bytes_sent,
+        received: flow.counters.bytes_received,
+        bytes_per_s,
+        rtt_us: flow.counters.srtt_us,
+        retransmits: u64::from(flow.counters.retransmits),
+        age_ms: flow.end_ns.saturating_sub(flow.start_ns) / 1_000_000,
+        state: state_name(flow.state).to_owned(),
+    }
+}
+
+fn newest(pipeline: &Pipeline, now_ns: u64) -> Vec<admin::Process> {
+    let stages = &pipeline.stages;
+    let mut found: Vec<&Process> = stages.processes.live().collect();
+    found.sort_unstable_by_key(|process| std::cmp::Reverse(process.started_ns));
+    found.truncate(ROWS);
+    let mut scratch = Vec::new();
+    found
+        .into_iter()
+        .map(|process| {
+            scratch.clear();
+            for index in 0..process.image.args.len() {
+                if index > 0 {
+                    scratch.push(b' ');
+                }
+                pipeline.outlet.redactor().argument(&process.image.args, index, &mut scratch);
+            }
+            let name = if scratch.is_empty() { &process.image.comm } else { scratch.as_slice() };
+            admin::Process {
+                pid: process.key.tgid,
+                parent: process.parent.tgid,
+                uid: process.image.creds.uid,
+                command: lossy(name),
+                workload: stages.cgroups.lookup(process.cgroup).name.to_string(),
+                age_ms: now_ns.saturating_sub(process.started_ns) / 1_000_000,
+                exit: None,
+            }
+        })
+        .collect()
+}
+
+fn losses(pipeline: &Pipeline) -> Vec<admin::Loss> {
+    let mut found = Vec::new();
+    let mut add = |place: &str, cause: &str, count: u64| {
+        if count > 0 {
+            found.push(admin::Loss { place: place.to_owned(), cause: cause.to_owned(), count });
+        }
+    };
+    let ledger = pipeline.kernel.ledger().unwrap_or_default();
+    for sensor in Sensor::ALL {
+        for loss in Loss::ALL {
+            let row = ledger.sensors.get(sensor as usize);
+            let lost = row.and_then(|row| row.lost.get(loss as usize)).copied().unwrap_or_default();
+            add(sensor.name(), loss.name(), lost);
+        }
+    }
+    for kind in Malformed::ALL {
+        add("decoder", kind.name(), pipeline.stages.decoder.counters().malformed(kind));
+    }
+    let counts = pipeline.stages.flows.counts();
+    add("flows", "close_lost", counts.lost_close);
+    add("flows", "evicted", counts.evicted);
+    if let Some(exporter) = pipeline.outlet.exporter() {
+        let stats = exporter.stats();
+        for signal in Signal::ALL {
+            let counts = stats.of(signal);
+            let place = format!("otlp {}", signal.name());
+            add(&place, "rejected", counts.rejected);
+            for cause in DropCause::ALL {
+                add(&place, cause.name(), counts.dropped(cause));
+            }
+        }
+    }
+    found
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// As `ss` spells it.
+fn state_name(state: u8) -> &'static str {
+    const NAMES: [&str; 13] = [
+        "?", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSE", "CLOSE-WAIT",
+        "LAST-ACK", "LISTEN", "CLOSING", "SYN-RECV",
+    ];
+    NAMES.get(usize::from(state)).copied().unwrap_or("?")
+}
