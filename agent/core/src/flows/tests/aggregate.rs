@@ -47,7 +47,7 @@ fn live_reports_and_the_last_one_add_up() {
         kind: crate::event::FlowKind::Live,
         counters: counters(100, 0),
         delta: counters(100, 0),
-        ..whole.clone()
+        ..closed(80, 0)
     };
     aggregate.record(&live, 3);
     let values = |aggregate: &Aggregate| aggregate.series().next().expect("a series").values;

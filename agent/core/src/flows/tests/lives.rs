@@ -178,6 +178,49 @@ fn a_close_that_trails_the_next_life_is_no_loss() {
 }
 
 #[test]
+fn failed_connects_to_one_peer_find_their_own_open_records() {
+    let socket = client();
+    let bench = Bench::of(&[
+        (20, socket.fail(111)),
+        (40, socket.fail(110)),
+        (10, socket.open(task(7))),
+        (30, socket.open(task(8))),
+    ]);
+    let ends: Vec<_> =
+        bench.flows.iter().map(|flow| (flow.owner.tgid, flow.end_ns / MS, flow.errno)).collect();
+    assert_eq!(ends, [(7, 20, 111), (8, 40, 110)]);
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn sequence_numbers_tell_lives_with_one_peer_apart() {
+    let (first, second) = (server(), Socket { isn: (5, 6), ..server() });
+    let bench = Bench::of(&[
+        (10, first.established()),
+        (40, second.close(state::ESTABLISHED, 104, counters(3, 4))),
+        (30, second.established()),
+        (20, first.close(state::ESTABLISHED, 104, counters(1, 2))),
+    ]);
+    let lives: Vec<_> = bench.flows.iter().map(|flow| (flow.start_ns / MS, flow.end_ns / MS)).collect();
+    assert_eq!(lives, [(30, 40), (10, 20)]);
+}
+
+#[test]
+fn each_reason_to_wait_waits_in_full() {
+    let (old, new) = (server(), Socket { peer: (address(9), 50_000), isn: (5, 6), ..server() });
+    let mut bench = Bench::of(&[
+        // Waits for its connection until 110.
+        (10, old.owner(task(8))),
+        (9, old.established()),
+        // From here on, waits for its close record until 205.
+        (105, new.established()),
+    ]);
+    bench.advance(150);
+    bench.apply(104, &old.close(state::LAST_ACK, 0, counters(1, 2)));
+    assert_eq!((bench.only().reason, bench.only().owner), (CloseReason::Closed, task(8)));
+}
+
+#[test]
 fn a_cycle_is_sorted_before_it_is_joined() {
     let first = client();
     let second = Socket { isn: (333, 444), local: (address(1), 40_001), ..first };

@@ -34,6 +34,56 @@ enum Kind {
     Seeded,
 }
 
+impl Kind {
+    fn of(plan: &Plan, first: bool) -> Self {
+        match plan.kind {
+            0 => Self::Client,
+            1 => Self::Refused,
+            2 => Self::Server,
+            3 => Self::ServerReset,
+            4 => Self::HalfOpen,
+            _ if first => Self::Seeded,
+            _ => Self::Client,
+        }
+    }
+
+    /// Totals at the seed, and at the end.
+    fn counters(self, plan: &Plan) -> (Counters, Counters) {
+        let (sent, received) = (u64::from(plan.sent), u64::from(plan.received));
+        match self {
+            Self::Refused | Self::HalfOpen => (Counters::default(), Counters::default()),
+            Self::Seeded => (counters(5_000, 6_000), counters(5_000 + sent, 6_000 + received)),
+            _ => (Counters::default(), counters(sent, received)),
+        }
+    }
+
+    /// The records that the kernel side makes of such a life.
+    fn records(
+        self,
+        socket: &Socket,
+        owner: u32,
+        [a, b, c, d]: [u64; 4],
+        (baseline, total): (Counters, Counters),
+    ) -> Vec<(u64, TcpEvent)> {
+        let by = task(owner);
+        let fin = socket.close(state::FIN_WAIT2, 0, total);
+        match self {
+            Self::Client => vec![(a, socket.open(by)), (b, socket.established()), (d, fin)],
+            Self::Refused => vec![(a, socket.open(by)), (d, socket.fail(111))],
+            Self::Server => vec![
+                (a, socket.established()),
+                (c, socket.owner(by)),
+                (d, socket.close(state::LAST_ACK, 0, total)),
+            ],
+            Self::ServerReset => {
+                vec![(a, socket.established()), (d, socket.close(state::ESTABLISHED, 104, total))]
+            }
+            Self::HalfOpen => vec![(d, socket.close(state::SYN_RECV, 104, total))],
+            Self::Seeded => vec![(a, socket.seed(state::ESTABLISHED, baseline)), (d, fin)],
+        }
+    }
+}
+
 /// A life as it was: the truth.
 #[derive(Clone, Debug)]
 struct Life {
@@ -131,15 +181,7 @@ impl World {
 
     /// Makes up one life from `now_ns` on; returns when it is over.
     fn live(&mut self, sock: u64, now_ns: u64, plan: &Plan, first: bool, mode: Mode) -> u64 {
-        let kind = match plan.kind {
-            0 => Kind::Client,
-            1 => Kind::Refused,
-            2 => Kind::Server,
-            3 => Kind::ServerReset,
-            4 => Kind::HalfOpen,
-            _ if first => Kind::Seeded,
-            _ => Kind::Client,
-        };
+        let kind = Kind::of(plan, first);
         let number = self.lives.len() as u16 + 1_000;
         let isn = (u32::from(number) * 7, u32::from(number) * 13);
         let connects = matches!(kind, Kind::Client | Kind::Refused | Kind::Seeded);
@@ -158,44 +200,16 @@ impl World {
             at_ns += gap * MS;
             *time = at_ns;
         }
-        let silent = matches!(kind, Kind::Refused | Kind::HalfOpen);
-        let baseline = if kind == Kind::Seeded { counters(5_000, 6_000) } else { counters(0, 0) };
-        let total = match (silent, kind) {
-            (true, _) => Counters::default(),
-            (_, Kind::Seeded) => counters(5_000 + u64::from(plan.sent), 6_000 + u64::from(plan.received)),
-            _ => counters(u64::from(plan.sent), u64::from(plan.received)),
-        };
-        let [a, b, c, d] = times;
-        let by = task(owner);
-        let half_open = socket.close(state::SYN_RECV, 104, total);
-        let records = match kind {
-            Kind::Client => vec![
-                (a, socket.open(by)),
-                (b, socket.established()),
-                (d, socket.close(state::FIN_WAIT2, 0, total)),
-            ],
-            Kind::Refused => vec![(a, socket.open(by)), (d, socket.fail(111))],
-            Kind::Server => vec![
-                (a, socket.established()),
-                (c, socket.owner(by)),
-                (d, socket.close(state::LAST_ACK, 0, total)),
-            ],
-            Kind::ServerReset => {
-                vec![(a, socket.established()), (d, socket.close(state::ESTABLISHED, 104, total))]
-            }
-            Kind::HalfOpen => vec![(d, half_open)],
-            Kind::Seeded => vec![
-                (a, socket.seed(state::ESTABLISHED, baseline)),
-                (d, socket.close(state::FIN_WAIT2, 0, total)),
-            ],
-        };
+        let (baseline, total) = kind.counters(plan);
+        let records = kind.records(&socket, owner, times, (baseline, total));
+        let [a, _, _, d] = times;
         let mut life = Life {
             kind,
             socket,
             owner: if matches!(kind, Kind::ServerReset | Kind::Seeded) { 0 } else { owner },
             begin_ns: a,
             close_ns: d,
-            baseline: if kind == Kind::Seeded { baseline } else { Counters::default() },
+            baseline,
             total,
             whole: true,
             has_close: false,
