@@ -94,9 +94,13 @@ impl Arena {
         found
     }
 
-    /// Adds a life that begins at `at_ns`. Returns its slot and its neighbours in time at the same
-    /// address: (slot, newer, older).
-    pub(super) fn insert(&mut self, connection: Connection, at_ns: u64) -> (u32, Option<u32>, Option<u32>) {
+    /// The life before this one at the same address.
+    pub(super) fn older(&self, slot: u32) -> Option<u32> {
+        self.slots.get(slot as usize).map(|held| held.older).filter(|&older| older != NIL)
+    }
+
+    /// Adds a life that begins at `at_ns`. Returns its slot and the next newer life of its address.
+    pub(super) fn insert(&mut self, connection: Connection, at_ns: u64) -> (u32, Option<u32>) {
         let sock = connection.tuple.sock;
         let mut newer = NIL;
         let mut older = self.by_sock.get(&sock).copied().unwrap_or(NIL);
@@ -115,7 +119,7 @@ impl Arena {
             }
         }
         self.push_freshest(slot);
-        (slot, (newer != NIL).then_some(newer), (older != NIL).then_some(older))
+        (slot, (newer != NIL).then_some(newer))
     }
 
     fn place(&mut self, connection: Connection, older: u32) -> u32 {

@@ -33,12 +33,15 @@ pub(super) struct Connection {
     pub(super) gone_ns: u64,
     /// Last looked at by a sweep, or changed by a record.
     pub(super) checked_ns: u64,
-    /// Waiting for records that are under way, or for the proof that they are not.
-    pub(super) held: bool,
+    /// Until when it waits for records that are under way, or for the proof that they are not;
+    /// 0 = it does not.
+    pub(super) held_until_ns: u64,
     /// State at the time of the seed.
-    seed_state: u8,
+    pub(super) seed_state: u8,
     pub(super) owner: TaskKey,
     pub(super) owner_source: OwnerSource,
+    /// The task of the owner record.
+    closer: TaskKey,
     handshake_rtt_us: u32,
     /// The kernel's totals, last told.
     last: Counters,
@@ -62,10 +65,11 @@ impl Connection {
             until_ns: u64::MAX,
             gone_ns: 0,
             checked_ns: 0,
-            held: false,
+            held_until_ns: 0,
             seed_state: 0,
             owner: TaskKey::NONE,
             owner_source: OwnerSource::Nobody,
+            closer: TaskKey::NONE,
             handshake_rtt_us: 0,
             last: NO_COUNTERS,
             baseline: NO_COUNTERS,
@@ -73,13 +77,19 @@ impl Connection {
         }
     }
 
-    /// The first time known of this life.
+    /// The first time known of this life. An owner record carries no addresses and may yet turn out
+    /// to belong to another life, so it counts only if there is nothing else.
     pub(super) fn first_ns(&self) -> u64 {
-        [self.open_ns, self.established_ns, self.seed_ns, self.owner_ns, self.close_ns]
+        [self.open_ns, self.established_ns, self.seed_ns, self.close_ns]
             .into_iter()
             .filter(|&at_ns| at_ns != 0)
             .min()
-            .unwrap_or(u64::MAX)
+            .unwrap_or(if self.owner_ns == 0 { u64::MAX } else { self.owner_ns })
+    }
+
+    /// The last time known at which it began or had begun.
+    pub(super) fn begun_ns(&self) -> u64 {
+        self.open_ns.max(self.established_ns).max(self.seed_ns)
     }
 
     /// Whether its beginning is known by a record or by the seed.
@@ -96,85 +106,12 @@ impl Connection {
     pub(super) fn can_be_swept(&self) -> bool {
         let established = self.established_ns != 0
             || (self.seed_ns != 0 && !matches!(self.seed_state, state::SYN_SENT | state::SYN_RECV));
-        established && self.close_ns == 0 && !self.held && self.proven_isn().is_some()
-    }
-
-    // -- Which life a record belongs to: lives of one address are disjoint in time.
-
-    /// An open record is the first of its life, which then has no owner record.
-    pub(super) fn takes_open(&self, at_ns: u64, ends: &Ends) -> bool {
-        self.open_ns == 0
-            && self.owner_ns == 0
-            && at_ns <= self.first_ns()
-            && self.tuple.role != role::SERVER
-            && self.is_between(ends)
-    }
-
-    /// An established record comes after the open record and before all others, the seed of a
-    /// socket that was still connecting excepted.
-    pub(super) fn takes_established(&self, at_ns: u64, tuple: &Tuple, ends: &Ends) -> bool {
-        let before = |limit_ns: u64| limit_ns == 0 || at_ns <= limit_ns;
-        let seed_allows =
-            before(self.seed_ns) || matches!(self.seed_state, state::SYN_SENT | state::SYN_RECV);
-        self.established_ns == 0
-            && self.open_ns <= at_ns
-            && before(self.owner_ns)
-            && before(self.close_ns)
-            && at_ns < self.until_ns
-            && seed_allows
-            && !(self.close_ns != 0 && self.tuple.state == state::SYN_SENT)
-            && self.has_numbers_of(tuple)
-            && self.is_between(ends)
-    }
-
-    /// An owner record lies between what begins a life and its close.
-    pub(super) fn takes_owner(&self, at_ns: u64) -> bool {
-        self.owner_ns == 0
-            && self.open_ns.max(self.established_ns).max(self.seed_ns) <= at_ns
-            && (self.close_ns == 0 || at_ns <= self.close_ns)
-            && at_ns < self.until_ns
-    }
-
-    /// A close record is the last of its life, and its sequence numbers are the life's own.
-    pub(super) fn takes_close(&self, at_ns: u64, tuple: &Tuple, ends: &Ends) -> bool {
-        let begun_ns = self.open_ns.max(self.established_ns).max(self.seed_ns).max(self.owner_ns);
-        let never_established = matches!(tuple.state, state::SYN_SENT | state::SYN_RECV);
-        self.close_ns == 0
-            && begun_ns <= at_ns
-            && at_ns < self.until_ns
-            && !(never_established && self.established_ns != 0)
-            && self.has_numbers_of(tuple)
-            && self.is_between(ends)
-    }
-
-    /// Whether a seed of `at_ns` tells of this life.
-    pub(super) fn spans_seed(&self, at_ns: u64, seed_state: u8, ends: &Ends) -> bool {
-        let begun = !self.has_start()
-            || self.first_ns() <= at_ns
-            || matches!(seed_state, state::SYN_SENT | state::SYN_RECV);
-        begun
-            && (self.close_ns == 0 || at_ns <= self.close_ns)
-            && at_ns < self.until_ns
-            && self.is_between(ends)
-    }
-
-    /// The same initial sequence numbers, as far as both are proven.
-    fn has_numbers_of(&self, tuple: &Tuple) -> bool {
-        tuple.role == role::UNKNOWN
-            || self.proven_isn().is_none_or(|known| known == (tuple.isn_local, tuple.isn_peer))
+        established && self.close_ns == 0 && self.held_until_ns == 0 && self.proven_isn().is_some()
     }
 
     /// Whether waiting any longer is of no use: it is over, or it never was a connection.
     pub(super) fn is_over(&self) -> bool {
         self.close_ns != 0 || self.until_ns != u64::MAX || self.gone_ns != 0 || self.ends.is_none()
-    }
-
-    /// The same peer, and the same local port: not chosen yet when connect begins.
-    fn is_between(&self, ends: &Ends) -> bool {
-        self.ends.is_none_or(|own| {
-            let ports = (own.local.1, ends.local.1);
-            own.peer == ends.peer && (ports.0 == ports.1 || ports.0 == 0 || ports.1 == 0)
-        })
     }
 
     // -- What a record adds.
@@ -223,6 +160,32 @@ impl Connection {
         if let Some(task) = task {
             self.set_owner(task, OwnerSource::Closer);
         }
+    }
+
+    pub(super) fn own(&mut self, at_ns: u64, task: TaskKey) {
+        self.owner_ns = at_ns;
+        self.closer = task;
+        if !task.is_none() {
+            self.set_owner(task, OwnerSource::Closer);
+        }
+    }
+
+    /// Gives back an owner record that does not fit what is known of this life by now.
+    pub(super) fn release_owner(&mut self) -> Option<(u64, TaskKey)> {
+        let end_ns = if self.close_ns != 0 { self.close_ns } else { self.until_ns.saturating_sub(1) };
+        let fits = (self.begun_ns()..=end_ns).contains(&self.owner_ns) && self.can_have_owner();
+        if self.owner_ns == 0 || fits { None } else { self.take_owner() }
+    }
+
+    /// Gives back the owner record, if there was one.
+    pub(super) fn take_owner(&mut self) -> Option<(u64, TaskKey)> {
+        if self.owner_ns == 0 {
+            return None;
+        }
+        if self.owner_source == OwnerSource::Closer && self.owner == self.closer {
+            (self.owner, self.owner_source) = (TaskKey::NONE, OwnerSource::Nobody);
+        }
+        Some((std::mem::take(&mut self.owner_ns), std::mem::take(&mut self.closer)))
     }
 
     /// Sets the owner unless a better source named one.

@@ -9,6 +9,7 @@
 mod aggregate;
 mod arena;
 mod connection;
+mod fit;
 mod listeners;
 mod sweep;
 mod table;

@@ -28,7 +28,8 @@ use crate::event::tcp::{Ends, TcpEvent, What};
 /// Bounds of a [`Table`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections held at most; beyond, the one that changed longest ago is given up.
+    /// Connections held at most; beyond, the one that changed longest ago is given up. One takes
+    /// some 350 bytes.
     pub connections: usize,
     /// How long records of one socket may trail each other, ns of record time.
     pub hold_ns: u64,
@@ -129,7 +130,7 @@ impl Table {
     }
 
     /// Tells that all records up to `now_ns` (boot ns) were applied: reports what waited for
-    /// records that did not come.
+    /// records that did not come. `u64::MAX` at the end of the agent waits no longer.
     pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Flow>) {
         self.now_ns = self.now_ns.max(now_ns);
         while let Some(&(deadline_ns, handle)) = self.held.front() {
@@ -141,7 +142,8 @@ impl Table {
                 continue;
             }
             match self.arena.get_mut(handle.slot) {
-                Some(life) if !life.is_over() => life.held = false,
+                Some(life) if life.held_until_ns > deadline_ns => {}
+                Some(life) if !life.is_over() => life.held_until_ns = 0,
                 _ => self.finish(handle.slot, out),
             }
         }
@@ -184,8 +186,7 @@ impl Table {
 
     fn established(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, srtt_us: u32, out: &mut Vec<Flow>) {
         let known = self.arena.find(tuple.sock, |life| life.takes_established(at_ns, tuple, ends));
-        if known.is_none() && self.tombstones.covers(tuple, ends.peer, at_ns) {
-            self.counts.late += 1;
+        if self.is_reported(known, tuple, ends, at_ns) {
             return;
         }
         let listener = self.listener_of(tuple, ends, at_ns);
@@ -203,15 +204,12 @@ impl Table {
             self.counts.late += 1;
             return;
         }
-        let slot = self.update(known, sock, at_ns, out, |life| {
-            life.owner_ns = at_ns;
-            if !task.is_none() {
-                life.set_owner(task, OwnerSource::Closer);
-            }
-        });
-        if known.is_none()
-            && let Some(slot) = slot
-        {
+        let later = known.and_then(|slot| self.arena.get_mut(slot)).and_then(Connection::take_owner);
+        let slot = self.update(known, sock, at_ns, out, |life| life.own(at_ns, task));
+        if let Some((later_ns, task)) = later {
+            self.owner(sock, later_ns, task, out);
+        }
+        if let (None, Some(slot)) = (known, slot) {
             self.hold(slot);
         }
     }
@@ -226,8 +224,7 @@ impl Table {
         out: &mut Vec<Flow>,
     ) {
         let known = self.arena.find(tuple.sock, |life| life.takes_close(at_ns, tuple, ends));
-        if known.is_none() && self.tombstones.covers(tuple, ends.peer, at_ns) {
-            self.counts.late += 1;
+        if self.is_reported(known, tuple, ends, at_ns) {
             return;
         }
         let slot =
@@ -235,6 +232,15 @@ impl Table {
         if let Some(slot) = slot {
             self.hold(slot);
         }
+    }
+
+    /// Whether a record tells of a connection that was reported as over: then it is dropped. The
+    /// life it fits may be no more than an owner record, which came late itself.
+    fn is_reported(&mut self, known: Option<u32>, tuple: &Tuple, ends: &Ends, at_ns: u64) -> bool {
+        let vague = known.and_then(|slot| self.arena.get(slot)).is_none_or(|life| life.ends.is_none());
+        let reported = vague && self.tombstones.covers(tuple, ends.peer, at_ns);
+        self.counts.late += u64::from(reported);
+        reported
     }
 
     /// A socket found at start. One whose beginning was seen is not older than the agent.
@@ -279,17 +285,28 @@ impl Table {
             }
             None => self.begin(sock, at_ns, out),
         };
+        let handle = self.arena.handle(slot);
         let life = self.arena.get_mut(slot)?;
+        let began = (life.ends.is_some(), life.first_ns());
         change(life);
         life.checked_ns = life.checked_ns.max(at_ns);
-        if life.is_complete() {
-            self.finish(slot, out);
-            return None;
+        let begins_ns = life.first_ns();
+        let earlier = life.ends.is_some() && (!began.0 || begins_ns < began.1);
+        let released = life.release_owner();
+        if earlier && let Some(older) = self.arena.older(slot) {
+            self.supersede(older, begins_ns, out);
         }
-        Some(slot)
+        // The life before may have given an owner record to this one, which completed it.
+        if self.arena.holds(handle) && self.arena.get(slot).is_some_and(Connection::is_complete) {
+            self.finish(slot, out);
+        }
+        if let Some((owner_ns, task)) = released {
+            self.owner(sock, owner_ns, task, out);
+        }
+        self.arena.holds(handle).then_some(slot)
     }
 
-    /// A new life of an address: ends the one before, unless its close record is on its way.
+    /// A new life of an address, in its place among the others.
     fn begin(&mut self, sock: u64, at_ns: u64, out: &mut Vec<Flow>) -> u32 {
         if self.arena.len() >= self.limits.connections
             && let Some(stalest) = self.arena.stalest()
@@ -298,21 +315,27 @@ impl Table {
             self.finish(stalest, out);
         }
         self.listeners.forget(sock, at_ns);
-        let (slot, newer, older) = self.arena.insert(Connection::new(sock), at_ns);
-        if let Some(newer_ns) = newer.and_then(|newer| self.arena.get(newer)).map(Connection::first_ns) {
-            self.supersede(slot, newer_ns);
-        }
-        if let Some(older) = older {
-            self.supersede(older, at_ns);
+        let (slot, newer) = self.arena.insert(Connection::new(sock), at_ns);
+        // An owner record alone proves no other life: it may belong to this one.
+        let newer = newer.and_then(|newer| self.arena.get(newer)).filter(|newer| newer.ends.is_some());
+        if let Some(newer_ns) = newer.map(Connection::first_ns) {
+            self.supersede(slot, newer_ns, out);
         }
         slot
     }
 
-    /// The address belongs to another life from `next_ns` on.
-    fn supersede(&mut self, slot: u32, next_ns: u64) {
-        if let Some(life) = self.arena.get_mut(slot) {
-            life.until_ns = life.until_ns.min(next_ns);
+    /// The address belongs to another life from `next_ns` on: this one is over, though its close
+    /// record may still be on its way.
+    fn supersede(&mut self, slot: u32, next_ns: u64, out: &mut Vec<Flow>) {
+        let Some(life) = self.arena.get_mut(slot) else { return };
+        life.until_ns = life.until_ns.min(next_ns);
+        let sock = life.tuple.sock;
+        let released = life.release_owner();
+        if life.close_ns == 0 {
             self.hold(slot);
+        }
+        if let Some((owner_ns, task)) = released {
+            self.owner(sock, owner_ns, task, out);
         }
     }
 
@@ -321,9 +344,9 @@ impl Table {
         let deadline_ns = self.now_ns.saturating_add(self.limits.hold_ns);
         let handle = self.arena.handle(slot);
         if let Some(life) = self.arena.get_mut(slot)
-            && !life.held
+            && life.held_until_ns < deadline_ns
         {
-            life.held = true;
+            life.held_until_ns = deadline_ns;
             self.held.push_back((deadline_ns, handle));
         }
     }

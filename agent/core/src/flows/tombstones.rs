@@ -64,9 +64,4 @@ impl Tombstones {
             at_ns <= known.end_ns || (known.peer == peer && same_numbers)
         })
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
-    }
 }

@@ -178,6 +178,54 @@ fn a_close_that_trails_the_next_life_is_no_loss() {
 }
 
 #[test]
+fn failed_connects_to_one_peer_find_their_own_open_records() {
+    let socket = client();
+    let bench = Bench::of(&[
+        (20, socket.fail(111)),
+        (40, socket.fail(110)),
+        (10, socket.open(task(7))),
+        (30, socket.open(task(8))),
+    ]);
+    let ends: Vec<_> =
+        bench.flows.iter().map(|flow| (flow.owner.tgid, flow.end_ns / MS, flow.errno)).collect();
+    assert_eq!(ends, [(7, 20, 111), (8, 40, 110)]);
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn sequence_numbers_tell_lives_with_one_peer_apart() {
+    let (first, second) = (server(), Socket { isn: (5, 6), ..server() });
+    let records = [
+        (10, first.established()),
+        (20, first.close(state::ESTABLISHED, 104, counters(1, 2))),
+        (30, second.established()),
+        (40, second.close(state::ESTABLISHED, 104, counters(3, 4))),
+    ];
+    for order in [[0, 3, 2, 1], [3, 0, 2, 1], [3, 0, 1, 2]] {
+        let bench = Bench::of(&order.map(|at| records[at]));
+        let mut lives: Vec<_> =
+            bench.flows.iter().map(|flow| (flow.start_ns / MS, flow.end_ns / MS)).collect();
+        lives.sort_unstable();
+        assert_eq!(lives, [(10, 20), (30, 40)], "{order:?}");
+    }
+}
+
+#[test]
+fn each_reason_to_wait_waits_in_full() {
+    let (old, new) = (server(), Socket { peer: (address(9), 50_000), isn: (5, 6), ..server() });
+    let mut bench = Bench::of(&[
+        // Waits for its connection until 110.
+        (10, old.owner(task(8))),
+        (9, old.established()),
+        // From here on, waits for its close record until 205.
+        (105, new.established()),
+    ]);
+    bench.advance(150);
+    bench.apply(104, &old.close(state::LAST_ACK, 0, counters(1, 2)));
+    assert_eq!((bench.only().reason, bench.only().owner), (CloseReason::Closed, task(8)));
+}
+
+#[test]
 fn a_cycle_is_sorted_before_it_is_joined() {
     let first = client();
     let second = Socket { isn: (333, 444), local: (address(1), 40_001), ..first };
@@ -267,6 +315,44 @@ fn accepted_sockets_take_the_listeners_owner_until_a_definite_one() {
     let exact = (6, socket.listener(3, socket.local.0, task(11)));
     let bench = Bench::of(&[listen, exact, (10, socket.established()), close]);
     assert_eq!(bench.only().owner, task(11));
+}
+
+#[test]
+fn listeners_that_cannot_have_accepted_are_not_owners() {
+    let socket = server();
+    let any = "0.0.0.0".parse().expect("an address");
+    let established = (10, socket.established());
+    let close = (20, socket.close(state::ESTABLISHED, 104, counters(1, 1)));
+    // It began to listen later.
+    let late = (15, socket.listener(1, any, task(9)));
+    assert_eq!(Bench::of(&[late, established, close]).only().owner, TaskKey::NONE);
+    // It stopped before, though the record of that came first.
+    let gone = (7, TcpEvent::Unlisten { sock: 1 });
+    let listen = (5, socket.listener(1, any, task(9)));
+    assert_eq!(Bench::of(&[gone, listen, established, close]).only().owner, TaskKey::NONE);
+    // It must have stopped: its address is a connection's now.
+    let reused = (8, Socket { sock: 1, peer: (address(9), 9), ..server() }.established());
+    let bench = Bench::of(&[listen, reused, established, close]);
+    assert_eq!((bench.only().owner, bench.table.listeners()), (TaskKey::NONE, 0));
+    // Found at start, owner not known: with another on the same port, neither is picked.
+    let TcpEvent::Socket { tuple, ends, .. } = listen.1 else { unreachable!("a listener has addresses") };
+    let seeded = TcpEvent::Socket { tuple, ends, what: What::Seed { counters: Counters::default() } };
+    let other = (6, socket.listener(2, any, task(10)));
+    let bench = Bench::of(&[(1, seeded), other, established, close]);
+    assert_eq!((bench.only().owner, bench.table.listeners()), (TaskKey::NONE, 2));
+}
+
+#[test]
+fn listeners_of_the_right_family() {
+    let (any4, any6) = ("0.0.0.0".parse().expect("v4"), "::".parse().expect("v6"));
+    let socket = server();
+    let close = (20, socket.close(state::ESTABLISHED, 104, counters(1, 1)));
+    let both = [(4, socket.listener(1, any4, task(4))), (5, socket.listener(2, any6, task(6)))];
+    let TcpEvent::Socket { tuple, ends, what } = socket.established() else { unreachable!("it has") };
+    for (flags, owner) in [(0, task(4)), (flag::MAPPED, task(6))] {
+        let event = TcpEvent::Socket { tuple: Tuple { flags, ..tuple }, ends, what };
+        assert_eq!(Bench::of(&[both[0], both[1], (10, event), close]).only().owner, owner);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The table against hand-made lives, and against a naive model.
 
+mod aggregate;
 mod lives;
+mod model;
 
 use std::net::{IpAddr, Ipv4Addr};
 
