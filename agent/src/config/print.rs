@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::Loaded;
 
 /// The whole configuration, defaults included. A comment behind each value says where it came from.
+/// Values of headers are not shown.
 pub fn print(loaded: &Loaded) -> String {
     let json = serde_json::to_value(&loaded.config).expect("a configuration has only string keys");
     let mut lines = Vec::new();
@@ -27,7 +28,12 @@ pub fn print(loaded: &Loaded) -> String {
 }
 
 /// Calls `line(indent, path, text, is_value)` for each line, top to bottom.
-fn collect(json: &Json, path: &str, indent: usize, line: &mut dyn FnMut(usize, &str, String, bool)) {
+pub(super) fn collect(
+    json: &Json,
+    path: &str,
+    indent: usize,
+    line: &mut dyn FnMut(usize, &str, String, bool),
+) {
     let Json::Object(map) = json else { return };
     for (key, value) in map {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
