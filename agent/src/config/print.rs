@@ -54,7 +54,7 @@ pub(super) fn collect(
     }
 }
 
-/// A scalar, an empty list or an empty map; JSON's spelling of the rest is YAML too.
+/// A scalar, an empty list or an empty map; apart from text, JSON's spelling is YAML too.
 fn scalar(json: &Json) -> String {
     match json {
         Json::String(string) => text(string),
@@ -75,5 +75,21 @@ fn text(string: &str) -> String {
         && string.ends_with(['s', 'm', 'h', 'B'])
         && string.chars().all(|c| c.is_ascii_alphanumeric())
         && !string.starts_with("0x");
-    if plain || amount { string.to_owned() } else { Json::from(string).to_string() }
+    if plain || amount { string.to_owned() } else { quoted(string) }
+}
+
+/// In double quotes. JSON escapes fewer characters than YAML asks for.
+fn quoted(string: &str) -> String {
+    let mut text = String::from('"');
+    for letter in string.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            '\n' => text.push_str("\\n"),
+            ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' => {
+                text.push(letter)
+            }
+            other => text.push_str(&format!("\\U{:08X}", u32::from(other))),
+        }
+    }
+    text + "\""
 }

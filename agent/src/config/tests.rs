@@ -1,5 +1,7 @@
 //! What users meet: all mistakes at once, a printed configuration that reads back, a fresh page.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// With an empty environment.
@@ -170,5 +172,29 @@ fn the_reference_page_is_fresh() {
 fn every_option_is_documented() {
     for line in reference().lines().filter(|line| line.starts_with("| `")) {
         assert!(!line.ends_with("|  |"), "no documentation: {line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_prints_so_that_it_reads_back(key in "\\PC{1,20}", value in prop::collection::vec(any::<char>(), 0..20)) {
+        let value = String::from_iter(value);
+        let mut loaded = Loaded::default();
+        loaded.config.resource_attributes.insert(key, value.clone());
+        loaded.config.redaction.patterns = vec![regex::escape(&value)];
+        let printed = print(&loaded);
+        let again = parse("printed", &printed);
+        prop_assert_eq!(again.map(|again| again.config), Ok(loaded.config), "{}", printed);
+    }
+
+    #[test]
+    fn no_document_panics(text in "[a-z:{}\\[\\]&*!|>'\"%#\\-?, \n0-9~<]{0,60}") {
+        let options = ["", "flows:\n  ", "sensors: ", "resource_attributes: "];
+        for start in options {
+            // Either outcome is fine; a problem always has words.
+            if let Err(error) = parse("f", &format!("{start}{text}")) {
+                prop_assert!(error.problems.iter().all(|problem| !problem.what.is_empty()));
+            }
+        }
     }
 }
