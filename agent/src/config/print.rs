@@ -86,7 +86,7 @@ fn quoted(string: &str) -> String {
             '"' | '\\' => text.extend(['\\', letter]),
             '\n' => text.push_str("\\n"),
             ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' => {
-                text.push(letter)
+                text.push(letter);
             }
             other => text.push_str(&format!("\\U{:08X}", u32::from(other))),
         }
