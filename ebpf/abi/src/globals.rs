@@ -7,7 +7,7 @@ pub const BULK_RINGS: usize = 4;
 pub const MAX_SCOPE_DEPTH: u32 = 64;
 /// Bytes of one CPU's scratch buffer: an exec record with its three tails, and room that keeps every
 /// bounded write provably inside.
-pub const SCRATCH_BYTES: usize = 32 * 1024;
+pub const SCRATCH_BYTES: usize = 20 * 1024;
 
 /// The globals: name, type, value in the object, meaning.
 #[macro_export]
@@ -22,6 +22,7 @@ macro_rules! for_each_global {
             (WAKE_PRIORITY, u32, 65536, "bytes in the priority ring at which user space is woken");
             (WAKE_BULK, u32, 65536, "bytes in a bulk ring at which user space is woken");
             (EXIT_HAS_GROUP_DEAD, u32, 0, "1 if `sched_process_exit` passes `group_dead` (6.18)");
+            (CURRENT_IS_TYPED, u32, 0, "1 if `bpf_get_current_task_btf` exists (5.11)");
             (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");
             (SOCK_DONE_BIT, u32, 1, "`enum sock_flags`.SOCK_DONE");
         }

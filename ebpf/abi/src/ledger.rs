@@ -10,24 +10,21 @@ use crate::SENSORS;
 pub enum Loss {
     /// The ring had no room.
     RingFull = 0,
-    /// The scratch buffer of this CPU was in use by an interrupted program, or missing.
-    Busy = 1,
-    /// The kernel object could not be read (not a full TCP socket, a NULL where none should be).
-    Unreadable = 2,
+    /// A kernel object could not be read (a NULL where none should be).
+    Unreadable = 1,
 }
 
 /// How many reasons there are.
-pub const LOSS_REASONS: usize = 3;
+pub const LOSS_REASONS: usize = 2;
 
 impl Loss {
     /// Every reason, in index order.
-    pub const ALL: [Self; LOSS_REASONS] = [Self::RingFull, Self::Busy, Self::Unreadable];
+    pub const ALL: [Self; LOSS_REASONS] = [Self::RingFull, Self::Unreadable];
 
     /// The reason's name in metrics and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RingFull => "ring_full",
-            Self::Busy => "busy",
             Self::Unreadable => "unreadable",
         }
     }

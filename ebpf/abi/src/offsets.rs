@@ -1,5 +1,5 @@
 //! Every kernel structure field the programs read, declared once. The programs see a read-only
-//! global `O_<NAME>` per field; the agent resolves it from the running kernel's BTF at start. A
+//! global of the field's name; the agent resolves it from the running kernel's BTF at start. A
 //! field that is not there is [`ABSENT`], which the verifier prunes, and the sensors that need it
 //! are switched off by name.
 
@@ -172,7 +172,7 @@ macro_rules! field_specs {
     ($(($name:ident, $container:literal, [$($path:literal),+], $size:literal, $need:ident $(($sensor:literal))?);)+) => {
         /// The table as data, for the resolver.
         pub const FIELDS: &[FieldSpec] = &[$(FieldSpec {
-            symbol: concat!("O_", stringify!($name)),
+            symbol: stringify!($name),
             container: $container,
             paths: &[$($path),+],
             size: $size,

@@ -230,7 +230,7 @@ pub struct SeedRecord {
 }
 
 /// Sockets per call of the sweep program.
-pub const SWEEP_BATCH: usize = 1024;
+pub const SWEEP_BATCH: usize = 128;
 
 /// One socket of a sweep: user space writes `sock`, `isn_local`, `isn_peer` and the ports into
 /// `tuple`, the program fills in the rest.
@@ -257,6 +257,16 @@ pub mod sweep {
     pub const GONE: u32 = 2;
     /// Changed while it was read: skip until the next sweep.
     pub const TORN: u32 = 3;
+}
+
+/// One call's worth of slots: the single value of the map `SWEEP`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SweepBatch {
+    /// How many slots are filled.
+    pub len: u64,
+    /// The sockets.
+    pub slots: [SweepSlot; SWEEP_BATCH],
 }
 
 const _: () = {

@@ -30,6 +30,21 @@ pub enum Malformed {
     Value,
 }
 
+impl Malformed {
+    /// Every kind; `ALL[n] as usize == n`.
+    pub const ALL: [Self; 4] = [Self::Short, Self::Sensor, Self::Op, Self::Value];
+
+    /// The kind's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Sensor => "sensor",
+            Self::Op => "op",
+            Self::Value => "value",
+        }
+    }
+}
+
 macro_rules! define_body {
     ($(($stem:ident, $variant:ident, $number:literal, $ring:ident, $doc:literal);)+) => {
         /// A decoded record, by sensor. Borrows its strings from the record's bytes.
@@ -57,8 +72,11 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
-/// A tail's bytes, checked.
+/// A tail's bytes, checked. An absent one is empty wherever it points.
 pub(crate) fn tail(record: &[u8], tail: tarsier_abi::Tail) -> Result<&[u8], Malformed> {
+    if tail.len == 0 {
+        return Ok(&[]);
+    }
     let start = usize::from(tail.offset);
     record.get(start..start + usize::from(tail.len)).ok_or(Malformed::Value)
 }

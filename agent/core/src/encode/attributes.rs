@@ -1,0 +1,161 @@
+//! `KeyValue` messages: attributes of resources, records, spans and points.
+
+use std::fmt;
+
+use super::text::Text;
+use super::wire;
+
+/// Attributes encoded once and appended to many messages: the labels of a metric series.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    /// `KeyValue` messages, each as if it were field 1.
+    bytes: Vec<u8>,
+}
+
+impl Attributes {
+    /// No attributes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the attributes and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Adds a string. Keys must differ: OTLP wants them unique.
+    pub fn text(&mut self, key: &str, value: &str) {
+        Writer::new(&mut self.bytes, 1).text(key, value);
+    }
+
+    /// Adds an integer.
+    pub fn int(&mut self, key: &str, value: i64) {
+        Writer::new(&mut self.bytes, 1).int(key, value);
+    }
+
+    /// Adds a boolean.
+    pub fn bool(&mut self, key: &str, value: bool) {
+        Writer::new(&mut self.bytes, 1).bool(key, value);
+    }
+
+    /// Appends them as field `field` (below 16) of the message being written.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>, field: u32) {
+        let mut rest = self.bytes.as_slice();
+        while let Some((_, after_tag)) = rest.split_first() {
+            let (length, prefix) = read_length(after_tag);
+            let (pair, next) = after_tag.split_at(prefix + length);
+            wire::header(out, field, length);
+            out.extend_from_slice(&pair[prefix..]);
+            rest = next;
+        }
+    }
+}
+
+/// Length and its width, of a varint that [`wire::header`] wrote.
+fn read_length(bytes: &[u8]) -> (usize, usize) {
+    let mut length = 0;
+    for (position, byte) in bytes.iter().enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * position);
+        if byte & 0x80 == 0 {
+            return (length, position + 1);
+        }
+    }
+    (0, bytes.len())
+}
+
+/// Writes attributes as field `field` of the message being written to `out`.
+pub(super) struct Writer<'a> {
+    /// The message.
+    pub(super) out: &'a mut Vec<u8>,
+    field: u32,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>, field: u32) -> Self {
+        Self { out, field }
+    }
+
+    pub(super) fn text(&mut self, key: &str, value: &str) {
+        self.bytes(key, value.as_bytes());
+    }
+
+    /// A string whose bytes need not be UTF-8.
+    pub(super) fn bytes(&mut self, key: &str, value: &[u8]) {
+        let length = wire::text_len(value);
+        self.head(key, wire::header_len(length) + length);
+        wire::header(self.out, 1, length);
+        wire::text_bytes(self.out, value);
+    }
+
+    /// As [`Self::bytes`], unless it is empty.
+    pub(super) fn some_bytes(&mut self, key: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.bytes(key, value);
+        }
+    }
+
+    /// A string made by formatting, at most [`Text::MAX`] bytes.
+    pub(super) fn format(&mut self, key: &str, value: fmt::Arguments<'_>) {
+        self.text(key, Text::new(value).as_str());
+    }
+
+    pub(super) fn bool(&mut self, key: &str, value: bool) {
+        self.head(key, 2);
+        wire::uint(self.out, 2, u64::from(value));
+    }
+
+    /// A flag that is told only when it is set.
+    pub(super) fn when(&mut self, key: &str, value: bool) {
+        if value {
+            self.bool(key, true);
+        }
+    }
+
+    pub(super) fn int(&mut self, key: &str, value: i64) {
+        let value = value as u64;
+        self.head(key, 1 + wire::varint_len(value));
+        wire::uint(self.out, 3, value);
+    }
+
+    /// A counter; OTLP integers are signed, so it stops at `i64::MAX`.
+    pub(super) fn count(&mut self, key: &str, value: u64) {
+        self.int(key, i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn double(&mut self, key: &str, value: f64) {
+        self.head(key, 9);
+        wire::double(self.out, 4, value);
+    }
+
+    /// An array of strings; `element(index, out)` appends the bytes of one.
+    pub(super) fn texts(
+        &mut self,
+        key: &str,
+        count: usize,
+        scratch: &mut Vec<u8>,
+        mut element: impl FnMut(usize, &mut Vec<u8>),
+    ) {
+        wire::message(self.out, self.field, |out| {
+            wire::bytes(out, 1, key.as_bytes());
+            wire::message(out, 2, |out| {
+                wire::message(out, 5, |out| {
+                    for index in 0..count {
+                        scratch.clear();
+                        element(index, scratch);
+                        let length = wire::text_len(scratch);
+                        wire::header(out, 1, wire::header_len(length) + length);
+                        wire::text(out, 1, scratch);
+                    }
+                });
+            });
+        });
+    }
+
+    /// Everything before the `AnyValue`'s own `value_len` bytes.
+    fn head(&mut self, key: &str, value_len: usize) {
+        let length = wire::header_len(key.len()) + key.len() + wire::header_len(value_len) + value_len;
+        wire::header(self.out, self.field, length);
+        wire::bytes(self.out, 1, key.as_bytes());
+        wire::header(self.out, 2, value_len);
+    }
+}

@@ -1,0 +1,171 @@
+//! A request under construction, its items grouped by workload.
+//!
+//! Logs and traces have the same outer shape: `repeated { resource = 1, repeated { scope = 1,
+//! repeated item = 2 } = 2 } = 1`. Items are written once, in order of arrival, into one arena;
+//! neighbours of the same workload form a run. Finishing copies each workload's runs together behind
+//! its resource: one copy at memory speed, and no buffer per workload that could grow large and stay.
+
+use bytes::Bytes;
+
+use crate::event::Workload;
+
+use super::resource::{self, Identity, Resources};
+use super::wire;
+
+/// Field number of an item in its scope, and of scopes and resources in what holds them.
+const ITEM: u32 = 2;
+const SCOPES: u32 = 2;
+const GROUPS: u32 = 1;
+/// Most bytes of a tag and a length.
+const HEADER_MAX: usize = 6;
+/// No further run.
+const END: usize = usize::MAX;
+
+/// An export request, ready to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The protobuf bytes of the `Export…ServiceRequest`.
+    pub body: Bytes,
+    /// Log records, spans or data points in it: what a loss of the request counts.
+    pub items: u32,
+}
+
+/// Consecutive items of one workload in the arena.
+#[derive(Debug)]
+struct Run {
+    start: usize,
+    end: usize,
+    next: usize,
+}
+
+/// The runs of one workload.
+#[derive(Debug)]
+struct Group {
+    workload: u32,
+    first: usize,
+    last: usize,
+    bytes: usize,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Batch {
+    resources: Resources,
+    scope: Vec<u8>,
+    max_bytes: usize,
+    arena: Vec<u8>,
+    runs: Vec<Run>,
+    groups: Vec<Group>,
+    /// By workload index: its position in `groups` + 1, 0 = none.
+    slots: Vec<u32>,
+    items: u32,
+    /// Bytes that finishing adds to the arena's, at most.
+    overhead: usize,
+}
+
+impl Batch {
+    pub(super) fn new(identity: &Identity, max_bytes: usize) -> Self {
+        Self {
+            resources: Resources::new(identity),
+            scope: resource::scope(identity),
+            max_bytes,
+            arena: Vec::new(),
+            runs: Vec::new(),
+            groups: Vec::new(),
+            slots: Vec::new(),
+            items: 0,
+            overhead: 0,
+        }
+    }
+
+    /// Bytes of the request if it were finished now, at most a few per workload more.
+    pub(super) fn len(&self) -> usize {
+        self.arena.len() + self.overhead
+    }
+
+    pub(super) fn items(&self) -> u32 {
+        self.items
+    }
+
+    /// Adds an item that `write` encodes. If the request would exceed its limit by it, the request
+    /// without it comes back and the item begins the next one; alone, an item may exceed the limit.
+    pub(super) fn push(&mut self, workload: &Workload, write: impl FnOnce(&mut Vec<u8>)) -> Option<Encoded> {
+        let start = self.arena.len();
+        wire::message(&mut self.arena, ITEM, write);
+        let around = self.resources.ensure(workload).len() + self.scope.len() + 2 * HEADER_MAX;
+        let index = workload.index as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, 0);
+        }
+        let added = if self.slots[index] == 0 { around } else { 0 };
+        let full = self.items > 0 && self.arena.len() + self.overhead + added > self.max_bytes;
+        let before = full.then(|| {
+            let encoded = self.build();
+            self.arena.drain(..start);
+            encoded
+        });
+        let start = if before.is_some() { 0 } else { start };
+        self.link(workload.index, start, around);
+        before
+    }
+
+    /// The request, if it has any item; begins a new one.
+    pub(super) fn finish(&mut self) -> Option<Encoded> {
+        let encoded = (self.items > 0).then(|| self.build());
+        self.arena.clear();
+        encoded
+    }
+
+    /// Enters the item at `start..` of the arena into its workload's group.
+    fn link(&mut self, workload: u32, start: usize, around: usize) {
+        let end = self.arena.len();
+        self.items += 1;
+        let slot = self.slots[workload as usize] as usize;
+        if slot == 0 {
+            self.groups.push(Group {
+                workload,
+                first: self.runs.len(),
+                last: self.runs.len(),
+                bytes: end - start,
+            });
+            self.slots[workload as usize] = self.groups.len() as u32;
+            self.overhead += around;
+            self.runs.push(Run { start, end, next: END });
+            return;
+        }
+        let run = self.runs.len();
+        let group = &mut self.groups[slot - 1];
+        group.bytes += end - start;
+        if group.last + 1 == run {
+            self.runs[group.last].end = end;
+        } else {
+            self.runs[group.last].next = run;
+            group.last = run;
+            self.runs.push(Run { start, end, next: END });
+        }
+    }
+
+    /// The request of all linked items; forgets them, but not the arena.
+    fn build(&mut self) -> Encoded {
+        let mut body = Vec::with_capacity(self.len());
+        for group in &self.groups {
+            let resource = self.resources.get(group.workload);
+            let scope_len = self.scope.len() + group.bytes;
+            wire::header(&mut body, GROUPS, resource.len() + wire::header_len(scope_len) + scope_len);
+            body.extend_from_slice(resource);
+            wire::header(&mut body, SCOPES, scope_len);
+            body.extend_from_slice(&self.scope);
+            let mut at = group.first;
+            while let Some(run) = self.runs.get(at) {
+                body.extend_from_slice(&self.arena[run.start..run.end]);
+                at = run.next;
+            }
+            self.slots[group.workload as usize] = 0;
+        }
+        let items = std::mem::take(&mut self.items);
+        self.groups.clear();
+        self.runs.clear();
+        self.overhead = 0;
+        Encoded { body: Bytes::from(body), items }
+    }
+}

@@ -1,0 +1,429 @@
+//! One life of one socket address: what its records told, and the flow that comes of it.
+
+use tarsier_abi::TaskKey;
+use tarsier_abi::tcp::{Counters, Tuple, role, state};
+
+use crate::event::tcp::Ends;
+use crate::event::{CloseReason, Flow, FlowKind, Role};
+
+/// How the owner is known; a later one in this list is not replaced by an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum OwnerSource {
+    Nobody,
+    Listener,
+    Closer,
+    Opener,
+}
+
+/// A connection under construction. Times are boot ns; 0 = that record was not seen.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    /// Identity. `role` and the sequence numbers are the best told so far, `state` and `error` the last.
+    pub(super) tuple: Tuple,
+    /// `None`: only an owner record so far.
+    pub(super) ends: Option<Ends>,
+    pub(super) open_ns: u64,
+    pub(super) established_ns: u64,
+    pub(super) seed_ns: u64,
+    pub(super) owner_ns: u64,
+    pub(super) close_ns: u64,
+    /// The next life of the address begins here; `u64::MAX` = none known.
+    pub(super) until_ns: u64,
+    /// A sweep found the socket gone at this time.
+    pub(super) gone_ns: u64,
+    /// Last looked at by a sweep, or changed by a record.
+    pub(super) checked_ns: u64,
+    /// Waiting for records that are under way, or for the proof that they are not.
+    pub(super) held: bool,
+    /// State at the time of the seed.
+    seed_state: u8,
+    pub(super) owner: TaskKey,
+    pub(super) owner_source: OwnerSource,
+    handshake_rtt_us: u32,
+    /// The kernel's totals, last told.
+    last: Counters,
+    /// The kernel's totals when the agent first saw an older connection.
+    baseline: Counters,
+    /// Sum of the deltas reported.
+    reported: Counters,
+}
+
+impl Connection {
+    /// Nothing known but the socket's address.
+    pub(super) fn new(sock: u64) -> Self {
+        Self {
+            tuple: Tuple { sock, ..Tuple::default() },
+            ends: None,
+            open_ns: 0,
+            established_ns: 0,
+            seed_ns: 0,
+            owner_ns: 0,
+            close_ns: 0,
+            until_ns: u64::MAX,
+            gone_ns: 0,
+            checked_ns: 0,
+            held: false,
+            seed_state: 0,
+            owner: TaskKey::NONE,
+            owner_source: OwnerSource::Nobody,
+            handshake_rtt_us: 0,
+            last: NO_COUNTERS,
+            baseline: NO_COUNTERS,
+            reported: NO_COUNTERS,
+        }
+    }
+
+    /// The first time known of this life.
+    pub(super) fn first_ns(&self) -> u64 {
+        [self.open_ns, self.established_ns, self.seed_ns, self.owner_ns, self.close_ns]
+            .into_iter()
+            .filter(|&at_ns| at_ns != 0)
+            .min()
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Whether its beginning is known by a record or by the seed.
+    pub(super) fn has_start(&self) -> bool {
+        self.open_ns != 0 || self.established_ns != 0 || self.seed_ns != 0
+    }
+
+    /// (own, peer's) initial sequence numbers, if the kernel's arithmetic proved them.
+    pub(super) fn proven_isn(&self) -> Option<(u32, u32)> {
+        (self.tuple.role != role::UNKNOWN).then_some((self.tuple.isn_local, self.tuple.isn_peer))
+    }
+
+    /// Whether a sweep can recognise it.
+    pub(super) fn can_be_swept(&self) -> bool {
+        let established = self.established_ns != 0
+            || (self.seed_ns != 0 && !matches!(self.seed_state, state::SYN_SENT | state::SYN_RECV));
+        established && self.close_ns == 0 && !self.held && self.proven_isn().is_some()
+    }
+
+    // -- Which life a record belongs to: lives of one address are disjoint in time.
+
+    /// An open record is the first of its life, which then has no owner record.
+    pub(super) fn takes_open(&self, at_ns: u64, ends: &Ends) -> bool {
+        self.open_ns == 0
+            && self.owner_ns == 0
+            && at_ns <= self.first_ns()
+            && self.tuple.role != role::SERVER
+            && self.is_between(ends)
+    }
+
+    /// An established record comes after the open record and before all others, the seed of a
+    /// socket that was still connecting excepted.
+    pub(super) fn takes_established(&self, at_ns: u64, tuple: &Tuple, ends: &Ends) -> bool {
+        let before = |limit_ns: u64| limit_ns == 0 || at_ns <= limit_ns;
+        let seed_allows =
+            before(self.seed_ns) || matches!(self.seed_state, state::SYN_SENT | state::SYN_RECV);
+        self.established_ns == 0
+            && self.open_ns <= at_ns
+            && before(self.owner_ns)
+            && before(self.close_ns)
+            && at_ns < self.until_ns
+            && seed_allows
+            && !(self.close_ns != 0 && self.tuple.state == state::SYN_SENT)
+            && self.has_numbers_of(tuple)
+            && self.is_between(ends)
+    }
+
+    /// An owner record lies between what begins a life and its close.
+    pub(super) fn takes_owner(&self, at_ns: u64) -> bool {
+        self.owner_ns == 0
+            && self.open_ns.max(self.established_ns).max(self.seed_ns) <= at_ns
+            && (self.close_ns == 0 || at_ns <= self.close_ns)
+            && at_ns < self.until_ns
+    }
+
+    /// A close record is the last of its life, and its sequence numbers are the life's own.
+    pub(super) fn takes_close(&self, at_ns: u64, tuple: &Tuple, ends: &Ends) -> bool {
+        let begun_ns = self.open_ns.max(self.established_ns).max(self.seed_ns).max(self.owner_ns);
+        let never_established = matches!(tuple.state, state::SYN_SENT | state::SYN_RECV);
+        self.close_ns == 0
+            && begun_ns <= at_ns
+            && at_ns < self.until_ns
+            && !(never_established && self.established_ns != 0)
+            && self.has_numbers_of(tuple)
+            && self.is_between(ends)
+    }
+
+    /// Whether a seed of `at_ns` tells of this life.
+    pub(super) fn spans_seed(&self, at_ns: u64, seed_state: u8, ends: &Ends) -> bool {
+        let begun = !self.has_start()
+            || self.first_ns() <= at_ns
+            || matches!(seed_state, state::SYN_SENT | state::SYN_RECV);
+        begun
+            && (self.close_ns == 0 || at_ns <= self.close_ns)
+            && at_ns < self.until_ns
+            && self.is_between(ends)
+    }
+
+    /// The same initial sequence numbers, as far as both are proven.
+    fn has_numbers_of(&self, tuple: &Tuple) -> bool {
+        tuple.role == role::UNKNOWN
+            || self.proven_isn().is_none_or(|known| known == (tuple.isn_local, tuple.isn_peer))
+    }
+
+    /// Whether waiting any longer is of no use: it is over, or it never was a connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.close_ns != 0 || self.until_ns != u64::MAX || self.gone_ns != 0 || self.ends.is_none()
+    }
+
+    /// The same peer, and the same local port: not chosen yet when connect begins.
+    fn is_between(&self, ends: &Ends) -> bool {
+        self.ends.is_none_or(|own| {
+            let ports = (own.local.1, ends.local.1);
+            own.peer == ends.peer && (ports.0 == ports.1 || ports.0 == 0 || ports.1 == 0)
+        })
+    }
+
+    // -- What a record adds.
+
+    pub(super) fn open(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, task: TaskKey) {
+        self.forget_baseline();
+        self.identify(tuple, ends, false);
+        self.open_ns = at_ns;
+        if !task.is_none() {
+            self.set_owner(task, OwnerSource::Opener);
+        }
+    }
+
+    pub(super) fn establish(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, srtt_us: u32) {
+        if at_ns <= self.seed_ns {
+            self.forget_baseline();
+        }
+        self.identify(tuple, ends, self.close_ns == 0);
+        self.established_ns = at_ns;
+        self.handshake_rtt_us = srtt_us;
+    }
+
+    /// Found by the iterator: what was counted before is not ours to report.
+    pub(super) fn seed(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, counters: &Counters) {
+        self.identify(tuple, ends, self.close_ns == 0);
+        self.seed_ns = at_ns;
+        self.seed_state = tuple.state;
+        self.baseline = *counters;
+        if self.close_ns == 0 {
+            self.last = *counters;
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        at_ns: u64,
+        tuple: &Tuple,
+        ends: &Ends,
+        task: Option<TaskKey>,
+        counters: &Counters,
+    ) {
+        self.identify(tuple, ends, true);
+        (self.tuple.state, self.tuple.error) = (tuple.state, tuple.error);
+        self.close_ns = at_ns;
+        self.advance_to(counters);
+        if let Some(task) = task {
+            self.set_owner(task, OwnerSource::Closer);
+        }
+    }
+
+    /// Sets the owner unless a better source named one.
+    pub(super) fn set_owner(&mut self, task: TaskKey, source: OwnerSource) {
+        if source > self.owner_source {
+            (self.owner, self.owner_source) = (task, source);
+        }
+    }
+
+    /// The kernel's totals of now. Returns whether anything was sent or received since.
+    pub(super) fn advance_to(&mut self, counters: &Counters) -> bool {
+        let before = self.last;
+        let newer = |old: u32, new: u32| if new.wrapping_sub(old) > u32::MAX / 2 { old } else { new };
+        self.last = Counters {
+            bytes_sent: before.bytes_sent.max(counters.bytes_sent),
+            bytes_received: before.bytes_received.max(counters.bytes_received),
+            segments_sent: newer(before.segments_sent, counters.segments_sent),
+            segments_received: newer(before.segments_received, counters.segments_received),
+            retransmits: newer(before.retransmits, counters.retransmits),
+            ..*counters
+        };
+        amounts(&before) != amounts(&self.last)
+    }
+
+    /// Its beginning was seen after all: every byte is ours to report.
+    fn forget_baseline(&mut self) {
+        self.baseline = NO_COUNTERS;
+        self.seed_ns = 0;
+    }
+
+    /// Takes over what a record says of identity; `later` = it is the latest one so far.
+    fn identify(&mut self, tuple: &Tuple, ends: &Ends, later: bool) {
+        let own = &mut self.tuple;
+        own.net_ns = if tuple.net_ns != 0 { tuple.net_ns } else { own.net_ns };
+        own.cgroup = if tuple.cgroup != 0 && (later || own.cgroup == 0) { tuple.cgroup } else { own.cgroup };
+        own.flags |= tuple.flags;
+        own.family = tuple.family;
+        if tuple.role != role::UNKNOWN && (later || own.role == role::UNKNOWN) {
+            (own.role, own.isn_local, own.isn_peer) = (tuple.role, tuple.isn_local, tuple.isn_peer);
+        } else if own.role == role::UNKNOWN && own.isn_local == 0 {
+            (own.isn_local, own.isn_peer) = (tuple.isn_local, tuple.isn_peer);
+        }
+        if later || self.close_ns == 0 {
+            own.state = tuple.state;
+        }
+        // The local port is not chosen when connect begins.
+        if self.ends.is_none_or(|known| known.local.1 == 0 || (later && ends.local.1 != 0)) {
+            self.ends = Some(*ends);
+        }
+    }
+
+    // -- What it amounts to.
+
+    /// Whether no record of a closed connection can still be under way.
+    pub(super) fn is_complete(&self) -> bool {
+        if self.close_ns == 0 {
+            return false;
+        }
+        let left = self.tuple.state;
+        let seeded = self.seed_ns != 0;
+        let connected = self.open_ns != 0;
+        let awaits_open =
+            !connected && !seeded && (self.tuple.role == role::CLIENT || left == state::SYN_SENT);
+        let awaits_established =
+            self.established_ns == 0 && !seeded && !matches!(left, state::SYN_SENT | state::SYN_RECV);
+        let sent_fin = matches!(left, state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK);
+        // Only a socket that did not connect has an owner record, made when it sends its FIN.
+        let awaits_owner = sent_fin
+            && !connected
+            && self.tuple.role != role::CLIENT
+            && self.owner_ns == 0
+            && self.owner_source < OwnerSource::Closer;
+        !(awaits_open || awaits_established || awaits_owner)
+    }
+
+    /// An incoming handshake that never finished: no connection. Fast open may have carried data.
+    pub(super) fn is_half_open(&self) -> bool {
+        let silent = self.last.bytes_sent == 0 && self.last.bytes_received == 0;
+        self.close_ns != 0
+            && self.tuple.state == state::SYN_RECV
+            && self.open_ns == 0
+            && self.established_ns == 0
+            && self.tuple.role != role::CLIENT
+            && silent
+    }
+
+    /// Open seen, but the arithmetic says it was accepted.
+    pub(super) fn contradicts_itself(&self) -> bool {
+        self.open_ns != 0 && self.tuple.role == role::SERVER
+    }
+
+    /// Who connected, as far as the kernel told.
+    pub(super) fn role(&self) -> Role {
+        let connecting = self.close_ns != 0 && self.tuple.state == state::SYN_SENT;
+        match (self.tuple.role, self.open_ns != 0 || connecting) {
+            (role::SERVER, true) => Role::Unknown,
+            (_, true) | (role::CLIENT, _) => Role::Client,
+            (role::SERVER, false) => Role::Server,
+            _ => Role::Unknown,
+        }
+    }
+
+    /// The report of its end. `lost_ns` tells when a connection without close record was over at
+    /// the latest. `None`: its addresses were never told.
+    pub(super) fn closed(&mut self, lost_ns: u64) -> Option<Flow> {
+        match self.close_ns {
+            0 => self.flow(FlowKind::Closed, lost_ns, CloseReason::Lost),
+            close_ns => self.flow(FlowKind::Closed, close_ns, self.reason()),
+        }
+    }
+
+    /// The report of a living connection.
+    pub(super) fn live(&mut self, now_ns: u64) -> Option<Flow> {
+        self.flow(FlowKind::Live, now_ns, CloseReason::Closed)
+    }
+
+    /// Kernel facts: `sk_err` is ECONNRESET or, for a reset received after the peer's FIN, EPIPE.
+    /// A socket that goes to CLOSE with no error from a state in which it has sent no FIN has sent
+    /// a reset itself (`SO_LINGER` 0, unread data), as `tcp_close` and `tcp_disconnect` do.
+    fn reason(&self) -> CloseReason {
+        match (self.tuple.error, self.tuple.state) {
+            (0, state::ESTABLISHED | state::CLOSE_WAIT) | (ECONNRESET | EPIPE, _) => CloseReason::Reset,
+            (0, _) => CloseReason::Closed,
+            (ECONNREFUSED, _) => CloseReason::Refused,
+            (ETIMEDOUT, _) => CloseReason::Timeout,
+            _ => CloseReason::Error,
+        }
+    }
+
+    fn flow(&mut self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
+        let ends = self.ends?;
+        let role = self.role();
+        let (start_ns, start_seen) = match role {
+            Role::Client if self.open_ns != 0 => (self.open_ns, true),
+            Role::Server if self.established_ns != 0 => (self.established_ns, true),
+            _ => (self.first_ns(), false),
+        };
+        let counters = minus(&self.last, &self.baseline);
+        let delta = minus(&counters, &self.reported);
+        self.reported = counters;
+        let own = &self.tuple;
+        Some(Flow {
+            kind,
+            role,
+            local: ends.local,
+            peer: ends.peer,
+            net_ns: own.net_ns,
+            cgroup: own.cgroup,
+            owner: self.owner,
+            owner_from_listener: self.owner_source == OwnerSource::Listener,
+            isn: if role == Role::Server {
+                (own.isn_peer, own.isn_local)
+            } else {
+                (own.isn_local, own.isn_peer)
+            },
+            start_ns: start_ns.min(end_ns),
+            start_observed: !start_seen || self.seed_ns != 0,
+            established_ns: self.established_ns,
+            end_ns,
+            counters,
+            delta,
+            handshake_rtt_us: self.handshake_rtt_us,
+            reason,
+            errno: own.error,
+            state: own.state,
+        })
+    }
+}
+
+const EPIPE: u16 = 32;
+const ECONNRESET: u16 = 104;
+const ETIMEDOUT: u16 = 110;
+const ECONNREFUSED: u16 = 111;
+
+/// Nothing counted, nothing measured.
+const NO_COUNTERS: Counters = Counters {
+    bytes_sent: 0,
+    bytes_received: 0,
+    segments_sent: 0,
+    segments_received: 0,
+    retransmits: 0,
+    srtt_us: 0,
+    min_rtt_us: u32::MAX,
+    pad: 0,
+};
+
+fn amounts(counters: &Counters) -> (u64, u64, u32, u32, u32) {
+    let Counters { bytes_sent, bytes_received, segments_sent, segments_received, retransmits, .. } =
+        *counters;
+    (bytes_sent, bytes_received, segments_sent, segments_received, retransmits)
+}
+
+/// What was counted since `earlier`; round-trip times are those of `now`. The kernel's 32-bit
+/// counters wrap.
+fn minus(now: &Counters, earlier: &Counters) -> Counters {
+    Counters {
+        bytes_sent: now.bytes_sent.saturating_sub(earlier.bytes_sent),
+        bytes_received: now.bytes_received.saturating_sub(earlier.bytes_received),
+        segments_sent: now.segments_sent.wrapping_sub(earlier.segments_sent),
+        segments_received: now.segments_received.wrapping_sub(earlier.segments_received),
+        retransmits: now.retransmits.wrapping_sub(earlier.retransmits),
+        ..*now
+    }
+}

@@ -1,0 +1,87 @@
+//! Sweeps: connections that outlive the interval are looked at by address, a batch per call.
+
+use tarsier_abi::tcp::{SweepSlot, Tuple, sweep};
+
+use super::table::Table;
+use crate::event::Flow;
+
+impl Table {
+    /// Fills `slots` with established connections that no record and no sweep has touched in this
+    /// round, and returns how many. Fewer than `slots.len()` (also 0) ends the round: the next call
+    /// begins another. To spread a round over an interval, call it ⌈[`Table::len`] / batch⌉ times
+    /// in the interval.
+    pub fn sweep_batch(&mut self, slots: &mut [SweepSlot]) -> usize {
+        if self.cursor == 0 {
+            self.round_ns = self.now_ns;
+        }
+        let mut filled = 0;
+        self.sweeping.clear();
+        while filled < slots.len() {
+            if self.cursor as usize >= self.arena.slots() {
+                self.cursor = 0;
+                break;
+            }
+            let life = self.arena.get(self.cursor);
+            self.cursor += 1;
+            let Some(life) = life else { continue };
+            if !life.can_be_swept() || life.checked_ns > self.round_ns {
+                continue;
+            }
+            let (Some(ends), Some(slot)) = (life.ends, slots.get_mut(filled)) else { continue };
+            *slot = SweepSlot {
+                tuple: Tuple {
+                    sock: life.tuple.sock,
+                    isn_local: life.tuple.isn_local,
+                    isn_peer: life.tuple.isn_peer,
+                    local_port: ends.local.1,
+                    peer_port: ends.peer.1,
+                    ..Tuple::default()
+                },
+                status: sweep::PENDING,
+                ..SweepSlot::default()
+            };
+            let at = self.cursor - 1;
+            self.sweeping.push(self.arena.handle(at));
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes in what the sweep program made of the last batch, in the same order; `now_ns` is the
+    /// boot time after it ran. Connections that sent or received since their last report are
+    /// appended to `out` as [`FlowKind::Live`](crate::event::FlowKind). One whose socket is gone is
+    /// not reported yet: its close record may still be in a ring, and [`Table::advance`] reports
+    /// it if not. Torn reads are left to the next round.
+    pub fn apply_sweep(&mut self, slots: &[SweepSlot], now_ns: u64, out: &mut Vec<Flow>) {
+        self.now_ns = self.now_ns.max(now_ns);
+        let batch = std::mem::take(&mut self.sweeping);
+        for (slot, &handle) in slots.iter().zip(&batch) {
+            if !self.arena.holds(handle) {
+                continue;
+            }
+            let Some(life) = self.arena.get_mut(handle.slot) else { continue };
+            // A record may have ended it since the batch was filled.
+            if !life.can_be_swept() {
+                continue;
+            }
+            match slot.status {
+                sweep::GONE => {
+                    life.gone_ns = now_ns;
+                    self.hold(handle.slot);
+                }
+                sweep::LIVE => {
+                    life.checked_ns = life.checked_ns.max(now_ns);
+                    life.tuple.state =
+                        if slot.tuple.state == 0 { life.tuple.state } else { slot.tuple.state };
+                    if life.advance_to(&slot.counters) {
+                        out.extend(life.live(now_ns));
+                        self.arena.touch(handle.slot);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.sweeping = batch;
+        self.sweeping.clear();
+    }
+}

@@ -1,0 +1,366 @@
+//! The table of connections: joins records by socket address and reports what is over.
+//!
+//! Records of one socket come in any order within a short time, because each group of CPUs has a
+//! ring of its own. So a record is given to the life of its address that its time fits, and a life
+//! whose records contradict nothing but are not all there waits ([`Limits::hold_ns`], record time):
+//! a close record without the open record that must precede it, a life whose address is already
+//! used by the next one, a socket that a sweep found gone. What is complete is reported at once.
+//!
+//! What a lost record costs. Open: the start time and the owner ([`Flow::start_observed`]).
+//! Established: the handshake's times; the connection is not swept. Owner: the owner. Close: the
+//! counters since the last sweep; the reason is [`CloseReason::Lost`](crate::event::CloseReason).
+//! Counters of a connection without any record of its beginning are the kernel's totals: sockets
+//! are seeded after the hook is attached, so a socket that was neither seeded nor opened under our
+//! eyes does not exist, and only its records were lost.
+
+use std::collections::VecDeque;
+
+use tarsier_abi::TaskKey;
+use tarsier_abi::tcp::{Counters, Tuple, flag, role, state};
+
+use super::arena::{Arena, Handle};
+use super::connection::{Connection, OwnerSource};
+use super::listeners::Listeners;
+use super::tombstones::Tombstones;
+use crate::event::Flow;
+use crate::event::tcp::{Ends, TcpEvent, What};
+
+/// Bounds of a [`Table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections held at most; beyond, the one that changed longest ago is given up.
+    pub connections: usize,
+    /// How long records of one socket may trail each other, ns of record time.
+    pub hold_ns: u64,
+    /// Connections reported before all their records were in that are remembered, so that a late
+    /// record does not report them again.
+    pub tombstones: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 262_144, hold_ns: 100_000_000, tombstones: 16_384 }
+    }
+}
+
+/// What became of records and connections, since the start of the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Flows of closed connections handed out.
+    pub closed: u64,
+    /// Of these: without a close record.
+    pub lost_close: u64,
+    /// Of these: given up because the table was full.
+    pub evicted: u64,
+    /// Of these: no open, established or seed record.
+    pub unknown_start: u64,
+    /// Of these: seen to connect, yet accepted by their sequence numbers; role unknown.
+    pub contradictions: u64,
+    /// Incoming handshakes that never finished; not reported.
+    pub half_open: u64,
+    /// Records that told of a connection already reported as over; dropped.
+    pub late: u64,
+    /// Owner records for which no connection came; dropped.
+    pub orphan_owners: u64,
+    /// Listeners not kept for want of room.
+    pub listeners_dropped: u64,
+}
+
+/// Joins TCP records into connections. One per agent; not shared between threads.
+pub struct Table {
+    pub(super) arena: Arena,
+    listeners: Listeners,
+    pub(super) tombstones: Tombstones,
+    /// Lives on hold, by the record time at which they are given up waiting for.
+    held: VecDeque<(u64, Handle)>,
+    /// The latest time told by a record or by the caller.
+    pub(super) now_ns: u64,
+    limits: Limits,
+    counts: Counts,
+    /// Where the sweep is, and when its round began.
+    pub(super) cursor: u32,
+    pub(super) round_ns: u64,
+    /// The connections of the batch that is out.
+    pub(super) sweeping: Vec<Handle>,
+}
+
+impl Table {
+    /// An empty table. Its memory grows with the connections held and is then reused.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            arena: Arena::new(),
+            listeners: Listeners::new(),
+            tombstones: Tombstones::new(limits.tombstones),
+            held: VecDeque::new(),
+            now_ns: 0,
+            limits: Limits { connections: limits.connections.max(1), ..limits },
+            counts: Counts::default(),
+            cursor: 0,
+            round_ns: 0,
+            sweeping: Vec::new(),
+        }
+    }
+
+    /// Takes in one event; `boot_ns` is its header's. What is over is appended to `out`.
+    pub fn apply(&mut self, event: &TcpEvent, boot_ns: u64, out: &mut Vec<Flow>) {
+        self.now_ns = self.now_ns.max(boot_ns);
+        match event {
+            TcpEvent::Owner { sock, task } => self.owner(*sock, boot_ns, *task, out),
+            TcpEvent::Unlisten { sock } => self.listeners.unlisten(*sock, boot_ns),
+            TcpEvent::Socket { tuple, ends, what } => match what {
+                What::Open { task } => self.open(boot_ns, tuple, ends, *task, out),
+                What::Established { srtt_us } => self.established(boot_ns, tuple, ends, *srtt_us, out),
+                What::Close { task, counters } => self.close(boot_ns, tuple, ends, *task, counters, out),
+                What::Listen { task } => self.listen(boot_ns, tuple, ends, *task),
+                What::Seed { counters } => self.seed(boot_ns, tuple, ends, counters, out),
+            },
+        }
+    }
+
+    /// Takes in all events of one drain cycle, sorted by time here first. Events of one socket from
+    /// several rings are best given this way: where an address was reused within the cycle towards
+    /// the same peer, only the order of time tells which open record belongs to which close record.
+    pub fn apply_cycle(&mut self, events: &mut Vec<(u64, TcpEvent)>, out: &mut Vec<Flow>) {
+        // A stable sort merges what is already in order: one run for each ring.
+        events.sort_by_key(|&(boot_ns, _)| boot_ns);
+        for (boot_ns, event) in events.drain(..) {
+            self.apply(&event, boot_ns, out);
+        }
+    }
+
+    /// Tells that all records up to `now_ns` (boot ns) were applied: reports what waited for
+    /// records that did not come.
+    pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Flow>) {
+        self.now_ns = self.now_ns.max(now_ns);
+        while let Some(&(deadline_ns, handle)) = self.held.front() {
+            if deadline_ns > self.now_ns {
+                break;
+            }
+            self.held.pop_front();
+            if !self.arena.holds(handle) {
+                continue;
+            }
+            match self.arena.get_mut(handle.slot) {
+                Some(life) if !life.is_over() => life.held = false,
+                _ => self.finish(handle.slot, out),
+            }
+        }
+    }
+
+    /// Connections held, those that wait to be reported included.
+    pub fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Whether no connection is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Listening sockets known.
+    pub fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// What became of records and connections so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn open(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, task: TaskKey, out: &mut Vec<Flow>) {
+        let known = self.arena.find(tuple.sock, |life| life.takes_open(at_ns, ends));
+        if known.is_none() && self.tombstones.outdates(tuple.sock, at_ns) {
+            self.counts.late += 1;
+            return;
+        }
+        self.update(known, tuple.sock, at_ns, out, |life| life.open(at_ns, tuple, ends, task));
+    }
+
+    fn established(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, srtt_us: u32, out: &mut Vec<Flow>) {
+        let known = self.arena.find(tuple.sock, |life| life.takes_established(at_ns, tuple, ends));
+        if known.is_none() && self.tombstones.covers(tuple, ends.peer, at_ns) {
+            self.counts.late += 1;
+            return;
+        }
+        let listener = self.listener_of(tuple, ends, at_ns);
+        self.update(known, tuple.sock, at_ns, out, |life| {
+            life.establish(at_ns, tuple, ends, srtt_us);
+            if !listener.is_none() {
+                life.set_owner(listener, OwnerSource::Listener);
+            }
+        });
+    }
+
+    fn owner(&mut self, sock: u64, at_ns: u64, task: TaskKey, out: &mut Vec<Flow>) {
+        let known = self.arena.find(sock, |life| life.takes_owner(at_ns));
+        if known.is_none() && self.tombstones.outdates(sock, at_ns) {
+            self.counts.late += 1;
+            return;
+        }
+        let slot = self.update(known, sock, at_ns, out, |life| {
+            life.owner_ns = at_ns;
+            if !task.is_none() {
+                life.set_owner(task, OwnerSource::Closer);
+            }
+        });
+        if known.is_none()
+            && let Some(slot) = slot
+        {
+            self.hold(slot);
+        }
+    }
+
+    fn close(
+        &mut self,
+        at_ns: u64,
+        tuple: &Tuple,
+        ends: &Ends,
+        task: Option<TaskKey>,
+        counters: &Counters,
+        out: &mut Vec<Flow>,
+    ) {
+        let known = self.arena.find(tuple.sock, |life| life.takes_close(at_ns, tuple, ends));
+        if known.is_none() && self.tombstones.covers(tuple, ends.peer, at_ns) {
+            self.counts.late += 1;
+            return;
+        }
+        let slot =
+            self.update(known, tuple.sock, at_ns, out, |life| life.close(at_ns, tuple, ends, task, counters));
+        if let Some(slot) = slot {
+            self.hold(slot);
+        }
+    }
+
+    /// A socket found at start. One whose beginning was seen is not older than the agent.
+    fn seed(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, counters: &Counters, out: &mut Vec<Flow>) {
+        match tuple.state {
+            state::LISTEN => return self.listen(0, tuple, ends, TaskKey::NONE),
+            state::CLOSE | state::TIME_WAIT | state::NEW_SYN_RECV => return,
+            _ => {}
+        }
+        let known = self.arena.find(tuple.sock, |life| life.spans_seed(at_ns, tuple.state, ends));
+        if known.and_then(|slot| self.arena.get(slot)).is_some_and(Connection::has_start) {
+            return;
+        }
+        if known.is_none() && self.tombstones.outdates(tuple.sock, at_ns) {
+            self.counts.late += 1;
+            return;
+        }
+        self.update(known, tuple.sock, at_ns, out, |life| life.seed(at_ns, tuple, ends, counters));
+    }
+
+    fn listen(&mut self, since_ns: u64, tuple: &Tuple, ends: &Ends, task: TaskKey) {
+        let place = (tuple.net_ns, ends.local.1, ends.local.0);
+        if !self.listeners.listen(tuple.sock, place, task, since_ns) {
+            self.counts.listeners_dropped += 1;
+        }
+    }
+
+    /// Changes a known life, or begins one at `at_ns`; reports it if that completes it. Returns its
+    /// slot if it is still in the table.
+    fn update(
+        &mut self,
+        known: Option<u32>,
+        sock: u64,
+        at_ns: u64,
+        out: &mut Vec<Flow>,
+        change: impl FnOnce(&mut Connection),
+    ) -> Option<u32> {
+        let slot = match known {
+            Some(slot) => {
+                self.arena.touch(slot);
+                slot
+            }
+            None => self.begin(sock, at_ns, out),
+        };
+        let life = self.arena.get_mut(slot)?;
+        change(life);
+        life.checked_ns = life.checked_ns.max(at_ns);
+        if life.is_complete() {
+            self.finish(slot, out);
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// A new life of an address: ends the one before, unless its close record is on its way.
+    fn begin(&mut self, sock: u64, at_ns: u64, out: &mut Vec<Flow>) -> u32 {
+        if self.arena.len() >= self.limits.connections
+            && let Some(stalest) = self.arena.stalest()
+        {
+            self.counts.evicted += 1;
+            self.finish(stalest, out);
+        }
+        self.listeners.forget(sock, at_ns);
+        let (slot, newer, older) = self.arena.insert(Connection::new(sock), at_ns);
+        if let Some(newer_ns) = newer.and_then(|newer| self.arena.get(newer)).map(Connection::first_ns) {
+            self.supersede(slot, newer_ns);
+        }
+        if let Some(older) = older {
+            self.supersede(older, at_ns);
+        }
+        slot
+    }
+
+    /// The address belongs to another life from `next_ns` on.
+    fn supersede(&mut self, slot: u32, next_ns: u64) {
+        if let Some(life) = self.arena.get_mut(slot) {
+            life.until_ns = life.until_ns.min(next_ns);
+            self.hold(slot);
+        }
+    }
+
+    /// Waits for records that are under way.
+    pub(super) fn hold(&mut self, slot: u32) {
+        let deadline_ns = self.now_ns.saturating_add(self.limits.hold_ns);
+        let handle = self.arena.handle(slot);
+        if let Some(life) = self.arena.get_mut(slot)
+            && !life.held
+        {
+            life.held = true;
+            self.held.push_back((deadline_ns, handle));
+        }
+    }
+
+    /// Takes a life out of the table and reports it.
+    fn finish(&mut self, slot: u32, out: &mut Vec<Flow>) {
+        let Some(mut life) = self.arena.remove(slot) else { return };
+        if life.is_half_open() {
+            self.counts.half_open += 1;
+            return;
+        }
+        if let (OwnerSource::Nobody, Some(ends)) = (life.owner_source, life.ends) {
+            let since_ns = life.established_ns.max(life.seed_ns);
+            let listener = self.listener_of(&life.tuple, &ends, since_ns);
+            if !listener.is_none() {
+                life.set_owner(listener, OwnerSource::Listener);
+            }
+        }
+        // Without a close record it ended before the next life, before the sweep, or before now.
+        let lost_ns = match (life.until_ns, life.gone_ns) {
+            (u64::MAX, 0) => self.now_ns,
+            (u64::MAX, gone_ns) => gone_ns,
+            (until_ns, _) => until_ns.saturating_sub(1),
+        };
+        if !life.is_complete() {
+            self.tombstones.bury(&life, if life.close_ns != 0 { life.close_ns } else { lost_ns });
+        }
+        let Some(flow) = life.closed(lost_ns) else {
+            self.counts.orphan_owners += 1;
+            return;
+        };
+        self.counts.closed += 1;
+        self.counts.lost_close += u64::from(life.close_ns == 0);
+        self.counts.unknown_start += u64::from(!life.has_start());
+        self.counts.contradictions += u64::from(life.contradicts_itself());
+        out.push(flow);
+    }
+
+    /// The listener that accepted a socket, [`TaskKey::NONE`] if it was not accepted or is not known.
+    fn listener_of(&self, tuple: &Tuple, ends: &Ends, at_ns: u64) -> TaskKey {
+        if tuple.role != role::SERVER {
+            return TaskKey::NONE;
+        }
+        self.listeners.owner(tuple.net_ns, ends.local, tuple.flags & flag::MAPPED != 0, at_ns)
+    }
+}

@@ -1,0 +1,363 @@
+//! One case for each way a connection can live, end and lose records.
+
+use tarsier_abi::TaskKey;
+use tarsier_abi::tcp::{Counters, SweepSlot, Tuple, role, state, sweep};
+
+use super::*;
+use crate::event::{CloseReason, FlowKind, Role};
+
+#[test]
+fn client_from_connect_to_close() {
+    let socket = client();
+    let bench = Bench::of(&[
+        (10, socket.open(task(7))),
+        (12, socket.established()),
+        (20, socket.close(state::FIN_WAIT2, 0, counters(500, 900))),
+    ]);
+    let flow = bench.only();
+    assert_eq!(
+        (flow.kind, flow.role, flow.reason, flow.errno),
+        (FlowKind::Closed, Role::Client, CloseReason::Closed, 0)
+    );
+    assert_eq!((flow.local, flow.peer, flow.net_ns, flow.cgroup), (socket.local, socket.peer, 5, 77));
+    assert_eq!((flow.start_ns, flow.established_ns, flow.end_ns), (10 * MS, 12 * MS, 20 * MS));
+    assert_eq!((flow.owner, flow.owner_from_listener, flow.start_observed), (task(7), false, false));
+    assert_eq!((flow.isn, flow.handshake_rtt_us, flow.state), ((111, 222), 250, state::FIN_WAIT2));
+    assert_eq!((flow.counters, flow.delta), (counters(500, 900), counters(500, 900)));
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn server_is_reported_in_the_clients_order_of_sequence_numbers() {
+    let socket = server();
+    let bench = Bench::of(&[
+        (12, socket.established()),
+        (19, socket.owner(task(8))),
+        (20, socket.close(state::LAST_ACK, 0, counters(900, 500))),
+    ]);
+    let flow = bench.only();
+    assert_eq!(
+        (flow.role, flow.isn, flow.start_ns, flow.start_observed),
+        (Role::Server, (111, 222), 12 * MS, false)
+    );
+    assert_eq!((flow.owner, flow.owner_from_listener), (task(8), false));
+}
+
+/// Every order of a life's records gives the same flow, at once when the last one is in.
+#[test]
+fn order_of_records_does_not_matter() {
+    let (connecting, accepted) = (client(), server());
+    let lives = [
+        vec![
+            (10, connecting.open(task(7))),
+            (12, connecting.established()),
+            (20, connecting.close(state::FIN_WAIT2, 0, counters(5, 9))),
+        ],
+        vec![
+            (12, accepted.established()),
+            (19, accepted.owner(task(8))),
+            (20, accepted.close(state::LAST_ACK, 0, counters(9, 5))),
+        ],
+    ];
+    for life in lives {
+        let wanted = Bench::of(&life);
+        for [a, b, c] in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let bench = Bench::of(&[life[a], life[b], life[c]]);
+            assert_eq!(bench.only(), wanted.only(), "order {a} {b} {c}");
+            assert!(bench.table.is_empty());
+        }
+    }
+}
+
+#[test]
+fn failed_connects_by_errno() {
+    let cases = [
+        (111, CloseReason::Refused),
+        (110, CloseReason::Timeout),
+        (104, CloseReason::Reset),
+        (113, CloseReason::Error),
+        (0, CloseReason::Closed),
+    ];
+    for (errno, reason) in cases {
+        let socket = client();
+        let bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.fail(errno))]);
+        let flow = bench.only();
+        assert_eq!((flow.role, flow.reason, flow.errno), (Role::Client, reason, errno));
+        assert_eq!((flow.start_ns, flow.established_ns, flow.owner), (10 * MS, 0, task(7)));
+    }
+}
+
+#[test]
+fn ends_of_established_connections() {
+    let cases = [
+        (state::ESTABLISHED, 0, CloseReason::Reset),
+        (state::CLOSE_WAIT, 0, CloseReason::Reset),
+        (state::ESTABLISHED, 104, CloseReason::Reset),
+        (state::CLOSE_WAIT, 32, CloseReason::Reset),
+        (state::ESTABLISHED, 110, CloseReason::Timeout),
+        (state::FIN_WAIT1, 110, CloseReason::Timeout),
+        (state::CLOSING, 0, CloseReason::Closed),
+        (state::LAST_ACK, 0, CloseReason::Closed),
+    ];
+    for (left, errno, reason) in cases {
+        let socket = client();
+        let bench = Bench::of(&[
+            (10, socket.open(task(7))),
+            (11, socket.established()),
+            (12, socket.close(left, errno, counters(1, 1))),
+        ]);
+        assert_eq!(bench.only().reason, reason, "state {left} errno {errno}");
+    }
+}
+
+#[test]
+fn handshakes_that_never_finish_are_counted_not_reported() {
+    let socket = server();
+    let mut bench = Bench::of(&[(10, socket.close(state::SYN_RECV, 104, Counters::default()))]);
+    bench.advance(500);
+    assert_eq!((bench.flows.len(), bench.table.counts().half_open), (0, 1));
+    // Fast open: data came with the SYN.
+    let mut bench = Bench::of(&[(10, socket.close(state::SYN_RECV, 104, counters(0, 12)))]);
+    bench.advance(500);
+    assert_eq!(bench.only().counters.bytes_received, 12);
+}
+
+#[test]
+fn a_lost_open_costs_start_and_owner_but_no_byte() {
+    let socket = client();
+    let mut bench =
+        Bench::of(&[(12, socket.established()), (20, socket.close(state::FIN_WAIT2, 0, counters(5, 9)))]);
+    assert!(bench.flows.is_empty(), "the open record may be under way");
+    bench.advance(119);
+    assert!(bench.flows.is_empty());
+    bench.advance(120);
+    let flow = bench.only();
+    assert_eq!((flow.role, flow.start_ns, flow.start_observed), (Role::Client, 12 * MS, true));
+    assert_eq!((flow.owner, flow.counters), (TaskKey::NONE, counters(5, 9)));
+    // The open record comes after all: it does not begin another connection.
+    bench.apply(10, &socket.open(task(7)));
+    assert!(bench.table.is_empty());
+    assert_eq!(bench.table.counts().late, 1);
+}
+
+#[test]
+fn close_of_an_unknown_socket_reports_the_kernels_totals() {
+    let mut bench = Bench::of(&[(20, client().close(state::FIN_WAIT2, 0, counters(5, 9)))]);
+    bench.advance(120);
+    let flow = bench.only();
+    assert_eq!((flow.start_ns, flow.end_ns, flow.start_observed), (20 * MS, 20 * MS, true));
+    assert_eq!((flow.counters, bench.table.counts().unknown_start), (counters(5, 9), 1));
+}
+
+#[test]
+fn reuse_of_an_address_reports_the_lost_close() {
+    let (old, new) = (server(), Socket { peer: (address(9), 50_000), isn: (5, 6), ..server() });
+    let mut bench = Bench::of(&[(10, old.established()), (30, new.established())]);
+    bench.advance(129);
+    assert!(bench.flows.is_empty(), "the close record may be under way");
+    bench.advance(130);
+    let flow = bench.only();
+    assert_eq!((flow.reason, flow.peer, flow.start_ns), (CloseReason::Lost, old.peer, 10 * MS));
+    assert!(flow.end_ns < 30 * MS);
+    assert_eq!((bench.table.len(), bench.table.counts().lost_close), (1, 1));
+    bench.apply(20, &old.close(state::ESTABLISHED, 104, counters(1, 1)));
+    assert_eq!((bench.flows.len(), bench.table.counts().late), (1, 1));
+}
+
+#[test]
+fn a_close_that_trails_the_next_life_is_no_loss() {
+    let (old, new) = (server(), Socket { peer: (address(9), 50_000), isn: (5, 6), ..server() });
+    let mut bench = Bench::of(&[
+        (10, old.established()),
+        (30, new.established()),
+        (20, old.close(state::ESTABLISHED, 104, counters(1, 2))),
+    ]);
+    assert_eq!((bench.only().reason, bench.only().end_ns), (CloseReason::Reset, 20 * MS));
+    bench.advance(1_000);
+    assert_eq!((bench.flows.len(), bench.table.len()), (1, 1));
+}
+
+#[test]
+fn a_cycle_is_sorted_before_it_is_joined() {
+    let first = client();
+    let second = Socket { isn: (333, 444), local: (address(1), 40_001), ..first };
+    let mut cycle: Vec<_> = [
+        (10, first.open(task(7))),
+        (35, second.established()),
+        (40, second.close(state::FIN_WAIT2, 0, counters(3, 4))),
+        (15, first.established()),
+        (20, first.close(state::FIN_WAIT2, 0, counters(1, 2))),
+        (30, second.open(task(8))),
+    ]
+    .map(|(at_ms, event)| (at_ms * MS, event))
+    .into();
+    let mut bench = Bench::new(Limits::default());
+    bench.table.apply_cycle(&mut cycle, &mut bench.flows);
+    let starts: Vec<_> =
+        bench.flows.iter().map(|flow| (flow.start_ns / MS, flow.owner.tgid, flow.end_ns / MS)).collect();
+    assert_eq!(starts, [(10, 7, 20), (30, 8, 40)]);
+    assert!(cycle.is_empty() && bench.table.is_empty());
+}
+
+#[test]
+fn seeds_subtract_what_was_counted_before() {
+    let socket = client();
+    let mut bench = Bench::of(&[
+        (10, socket.seed(state::ESTABLISHED, counters(1_000, 2_000))),
+        (20, socket.close(state::FIN_WAIT2, 0, counters(1_500, 2_001))),
+    ]);
+    bench.advance(120);
+    let flow = bench.only();
+    assert_eq!((flow.counters.bytes_sent, flow.counters.bytes_received), (500, 1));
+    assert_eq!((flow.start_ns, flow.start_observed, flow.counters), (10 * MS, true, flow.delta));
+}
+
+#[test]
+fn a_seed_after_the_close_still_subtracts() {
+    let socket = client();
+    let bench = Bench::of(&[
+        (20, socket.close(state::FIN_WAIT2, 0, counters(1_500, 2_001))),
+        (10, socket.seed(state::ESTABLISHED, counters(1_000, 2_000))),
+    ]);
+    assert_eq!(bench.only().counters.bytes_sent, 500);
+}
+
+#[test]
+fn a_seed_of_a_socket_whose_start_was_seen_is_ignored() {
+    let socket = client();
+    let life = [
+        (10, socket.open(task(7))),
+        (11, socket.established()),
+        (12, socket.seed(state::ESTABLISHED, counters(100, 100))),
+        (20, socket.close(state::FIN_WAIT2, 0, counters(500, 900))),
+    ];
+    // Also when the seed was read first.
+    for order in [[0, 1, 2, 3], [2, 0, 1, 3], [2, 1, 0, 3]] {
+        let bench = Bench::of(&order.map(|at| life[at]));
+        assert_eq!(
+            (bench.only().counters, bench.only().start_observed),
+            (counters(500, 900), false),
+            "{order:?}"
+        );
+    }
+}
+
+#[test]
+fn accepted_sockets_take_the_listeners_owner_until_a_definite_one() {
+    let socket = server();
+    let any = "0.0.0.0".parse().expect("an address");
+    let listen = (5, socket.listener(1, any, task(9)));
+    let close = (20, socket.close(state::ESTABLISHED, 104, counters(1, 1)));
+    let bench = Bench::of(&[listen, (10, socket.established()), close]);
+    assert_eq!((bench.only().owner, bench.only().owner_from_listener), (task(9), true));
+    // The listen record comes late.
+    let bench = Bench::of(&[(10, socket.established()), listen, close]);
+    assert_eq!((bench.only().owner, bench.only().owner_from_listener), (task(9), true));
+    let definite = (20, socket.close_by(task(8), state::ESTABLISHED, counters(1, 1)));
+    let bench = Bench::of(&[listen, (10, socket.established()), definite]);
+    assert_eq!((bench.only().owner, bench.only().owner_from_listener), (task(8), false));
+    // Two processes share the port: neither is picked. One of them leaves: no doubt is left.
+    let other = (6, socket.listener(2, any, task(10)));
+    let bench = Bench::of(&[listen, other, (10, socket.established()), close]);
+    assert_eq!(bench.only().owner, TaskKey::NONE);
+    let gone = (7, TcpEvent::Unlisten { sock: 1 });
+    let bench = Bench::of(&[listen, other, gone, (10, socket.established()), close]);
+    assert_eq!((bench.only().owner, bench.table.listeners()), (task(10), 1));
+    // An exact address goes before the wildcard.
+    let exact = (6, socket.listener(3, socket.local.0, task(11)));
+    let bench = Bench::of(&[listen, exact, (10, socket.established()), close]);
+    assert_eq!(bench.only().owner, task(11));
+}
+
+#[test]
+fn a_contradiction_makes_the_role_unknown() {
+    let socket = Socket { role: role::SERVER, ..client() };
+    let bench = Bench::of(&[
+        (10, client().open(task(7))),
+        (11, socket.established()),
+        (12, socket.close(state::FIN_WAIT2, 0, counters(1, 1))),
+    ]);
+    assert_eq!((bench.only().role, bench.table.counts().contradictions), (Role::Unknown, 1));
+}
+
+#[test]
+fn an_owner_record_alone_is_dropped() {
+    let mut bench = Bench::of(&[(10, server().owner(task(8)))]);
+    bench.advance(110);
+    assert_eq!((bench.flows.len(), bench.table.len(), bench.table.counts().orphan_owners), (0, 0, 1));
+}
+
+#[test]
+fn sweeps_report_what_moved_and_the_sum_is_the_total() {
+    let socket = client();
+    let mut bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.established())]);
+    let mut slots = [SweepSlot::default(); 4];
+    for (at_ms, total) in [(20, 100), (30, 100), (40, 350)] {
+        assert_eq!(bench.table.sweep_batch(&mut slots), 1);
+        let asked = slots[0].tuple;
+        assert_eq!((asked.sock, asked.isn_local, asked.isn_peer), (socket.sock, 111, 222));
+        assert_eq!((asked.local_port, asked.peer_port), (40_000, 80));
+        slots[0] = SweepSlot { status: sweep::LIVE, counters: counters(total, 0), ..slots[0] };
+        bench.table.apply_sweep(&slots[..1], at_ms * MS, &mut bench.flows);
+    }
+    bench.apply(50, &socket.close(state::FIN_WAIT2, 0, counters(400, 7)));
+    let sent: Vec<_> = bench.flows.iter().map(|flow| (flow.kind, flow.delta.bytes_sent)).collect();
+    assert_eq!(sent, [(FlowKind::Live, 100), (FlowKind::Live, 250), (FlowKind::Closed, 50)]);
+    assert_eq!(bench.flows[2].counters, counters(400, 7));
+}
+
+#[test]
+fn a_socket_found_gone_waits_for_its_close_record() {
+    let socket = client();
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.established())]);
+    assert_eq!(bench.table.sweep_batch(&mut slots), 1);
+    // The program writes the identity that it found into the slot.
+    slots[0] =
+        SweepSlot { status: sweep::GONE, tuple: Tuple { sock: socket.sock, ..Tuple::default() }, ..slots[0] };
+    bench.table.apply_sweep(&slots[..1], 20 * MS, &mut bench.flows);
+    assert!(bench.flows.is_empty());
+    bench.advance(120);
+    assert_eq!((bench.only().reason, bench.only().end_ns), (CloseReason::Lost, 20 * MS));
+    bench.apply(19, &socket.close(state::FIN_WAIT2, 0, counters(1, 1)));
+    bench.advance(1_000);
+    assert_eq!((bench.flows.len(), bench.table.counts().late), (1, 1));
+}
+
+#[test]
+fn rounds_cover_every_established_connection_once() {
+    let mut bench = Bench::new(Limits::default());
+    for at in 0..10_u32 {
+        let socket = Socket { sock: 0x1000 + u64::from(at), isn: (at + 1, at + 2), ..server() };
+        bench.apply(10 + u64::from(at), &socket.established());
+    }
+    bench.apply(9, &client().open(task(7)));
+    let mut slots = [SweepSlot::default(); 4];
+    for _round in 0..3 {
+        let mut seen = Vec::new();
+        loop {
+            let filled = bench.table.sweep_batch(&mut slots);
+            seen.extend(slots[..filled].iter().map(|slot| slot.tuple.sock));
+            if filled < slots.len() {
+                break;
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0x1000..0x100a).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_full_table_gives_up_the_connection_that_changed_longest_ago() {
+    let mut bench = Bench::new(Limits { connections: 2, tombstones: 8, ..Limits::default() });
+    let sockets = [1_u32, 2, 3].map(|at| Socket { sock: u64::from(at), isn: (at, at + 10), ..server() });
+    for (at, socket) in sockets.iter().enumerate() {
+        bench.apply(10 + at as u64, &socket.established());
+    }
+    assert_eq!(bench.only().reason, CloseReason::Lost);
+    assert_eq!((bench.table.len(), bench.table.counts().evicted), (2, 1));
+    // It was still alive: its close record does not report it twice.
+    bench.apply(500, &sockets[0].close(state::ESTABLISHED, 104, counters(1, 1)));
+    bench.advance(1_000);
+    assert_eq!((bench.flows.len(), bench.table.counts().late), (1, 1));
+}

@@ -1,0 +1,337 @@
+//! A reader of the kernel's BTF: just what resolving field offsets takes.
+//!
+//! Total on arbitrary bytes: a claim like any other. Format: Documentation/bpf/btf.rst.
+
+use rustc_hash::FxHashMap;
+
+/// Why BTF could not be read or a name not be found in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    /// The header is not BTF's, or a section lies outside the data.
+    #[error("not BTF data")]
+    Header,
+    /// A type runs past the end, or is of a kind this reader does not know.
+    #[error("BTF type {0} is cut short or of an unknown kind")]
+    Type(u32),
+}
+
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const FLOAT: u32 = 16;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// Deepest chain of typedefs or nested anonymous members followed: a guard against loops in bad data.
+const DEPTH: u32 = 32;
+
+/// One type's fixed part and where its variable part starts.
+#[derive(Clone, Copy, Debug)]
+struct Type {
+    name: u32,
+    kind: u32,
+    len: u32,
+    bitfields: bool,
+    size_or_type: u32,
+    /// Byte offset of the variable part.
+    rest: usize,
+}
+
+/// A member that was found: where, and of what type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Bytes from the start of the outermost container.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+    /// It is a pointer.
+    pub is_pointer: bool,
+}
+
+/// Parsed BTF: an index over the kernel's bytes.
+pub struct Btf {
+    data: Vec<u8>,
+    strings: usize,
+    strings_len: usize,
+    /// Byte offset of each type; index 0 is `void`.
+    types: Vec<u32>,
+    /// Structures, unions, typedefs and enums by name.
+    names: FxHashMap<Box<[u8]>, u32>,
+}
+
+impl Btf {
+    /// Parses and indexes.
+    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+        let word = |at: usize| read_u32(&data, at).ok_or(BtfError::Header);
+        if data.get(..2) != Some(&[0x9f, 0xeb]) {
+            return Err(BtfError::Header);
+        }
+        let header = word(4)? as usize;
+        let types_at = header + word(8)? as usize;
+        let types_end = types_at + word(12)? as usize;
+        let strings = header + word(16)? as usize;
+        let strings_len = word(20)? as usize;
+        if types_end > data.len() || strings + strings_len > data.len() {
+            return Err(BtfError::Header);
+        }
+        let mut btf = Self { data, strings, strings_len, types: vec![0], names: FxHashMap::default() };
+        let mut at = types_at;
+        while at < types_end {
+            let id = btf.types.len() as u32;
+            let found = btf.type_at(at).ok_or(BtfError::Type(id))?;
+            btf.types.push(at as u32);
+            let named =
+                matches!(found.kind, kind::STRUCT | kind::UNION | kind::TYPEDEF | kind::ENUM | kind::ENUM64);
+            if named && found.name != 0 {
+                let name: Box<[u8]> = btf.string(found.name).into();
+                // The first wins but for empty forward-like structures of the same name.
+                btf.names.entry(name).or_insert(id);
+            }
+            at = found.rest + variable_len(&found).ok_or(BtfError::Type(id))?;
+        }
+        Ok(btf)
+    }
+
+    /// Finds `path` ("a.b", "a.s\[0\].v") in `struct container`, through anonymous members. `None` if
+    /// the structure or the member does not exist, or is a bit field.
+    pub fn member(&self, container: &str, path: &str) -> Option<Member> {
+        let mut id = *self.names.get(container.as_bytes())?;
+        let mut offset = 0_u32;
+        for step in path.split('.') {
+            let (name, index) = match step.split_once('[') {
+                Some((name, index)) => (name, Some(index.strip_suffix(']')?.parse::<u32>().ok()?)),
+                None => (step, None),
+            };
+            let (bits, member) = self.find(id, name.as_bytes(), DEPTH)?;
+            if bits % 8 != 0 {
+                return None;
+            }
+            offset = offset.checked_add(bits / 8)?;
+            id = member;
+            if let Some(index) = index {
+                let array = self.resolve(id)?;
+                if array.kind != kind::ARRAY {
+                    return None;
+                }
+                id = read_u32(&self.data, array.rest)?;
+                offset = offset.checked_add(index.checked_mul(self.size(id, DEPTH)?)?)?;
+            }
+        }
+        let is_pointer = self.resolve(id)?.kind == kind::PTR;
+        Some(Member { offset, size: self.size(id, DEPTH)?, is_pointer })
+    }
+
+    /// Size of `struct name` in bytes.
+    pub fn size_of(&self, name: &str) -> Option<u32> {
+        self.size(*self.names.get(name.as_bytes())?, DEPTH)
+    }
+
+    /// Value of an enumerator, by the enum's name and its own.
+    pub fn enumerator(&self, name: &str, value: &str) -> Option<u64> {
+        let found = self.type_of(*self.names.get(name.as_bytes())?)?;
+        let width = match found.kind {
+            kind::ENUM => 8,
+            kind::ENUM64 => 12,
+            _ => return None,
+        };
+        (0..found.len as usize).find_map(|index| {
+            let at = found.rest + index * width;
+            (self.string(read_u32(&self.data, at)?) == value.as_bytes()).then_some(())?;
+            let low = u64::from(read_u32(&self.data, at + 4)?);
+            let high = if width == 12 { u64::from(read_u32(&self.data, at + 8)?) } else { 0 };
+            Some(high << 32 | low)
+        })
+    }
+
+    /// How many arguments the BTF raw tracepoint `name` passes to a program; `None` if there is none
+    /// of that name.
+    pub fn tracepoint_arity(&self, name: &str) -> Option<u32> {
+        let id = *self.names.get(format!("btf_trace_{name}").as_bytes())?;
+        let pointer = self.resolve(id)?;
+        let proto = self.type_of(pointer.size_or_type)?;
+        // The first parameter is the tracepoint's private data.
+        (pointer.kind == kind::PTR && proto.kind == kind::FUNC_PROTO).then(|| proto.len.saturating_sub(1))
+    }
+
+    /// A digest of a list of numbers, for naming a layout in a log line.
+    pub fn fingerprint(values: impl Iterator<Item = u32>) -> u64 {
+        // FNV-1a: stable between releases, unlike the standard hasher.
+        values.flat_map(u32::to_le_bytes).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// Finds a named member in a structure, descending into anonymous ones: (bit offset, type id).
+    fn find(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
+        let found = self.resolve(id)?;
+        if depth == 0 || !matches!(found.kind, kind::STRUCT | kind::UNION) {
+            return None;
+        }
+        (0..found.len as usize).find_map(|index| {
+            let at = found.rest + index * 12;
+            let (member_name, member_type) = (read_u32(&self.data, at)?, read_u32(&self.data, at + 4)?);
+            let raw = read_u32(&self.data, at + 8)?;
+            let (bits, width) = if found.bitfields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
+            if member_name == 0 {
+                let (inner, inner_type) = self.find(member_type, name, depth - 1)?;
+                return Some((bits.checked_add(inner)?, inner_type));
+            }
+            (width == 0 && self.string(member_name) == name).then_some((bits, member_type))
+        })
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..DEPTH {
+            let found = self.type_of(id)?;
+            match found.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = found.size_or_type;
+                }
+                _ => return Some(found),
+            }
+        }
+        None
+    }
+
+    fn size(&self, id: u32, depth: u32) -> Option<u32> {
+        let found = self.resolve(id)?;
+        match found.kind {
+            kind::PTR => Some(8),
+            kind::ARRAY if depth > 0 => {
+                let element = self.size(read_u32(&self.data, found.rest)?, depth - 1)?;
+                element.checked_mul(read_u32(&self.data, found.rest + 8)?)
+            }
+            kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
+                Some(found.size_or_type)
+            }
+            _ => None,
+        }
+    }
+
+    fn type_of(&self, id: u32) -> Option<Type> {
+        if id == 0 {
+            return None;
+        }
+        self.type_at(*self.types.get(id as usize)? as usize)
+    }
+
+    fn type_at(&self, at: usize) -> Option<Type> {
+        let info = read_u32(&self.data, at + 4)?;
+        Some(Type {
+            name: read_u32(&self.data, at)?,
+            kind: info >> 24 & 0x1f,
+            len: info & 0xffff,
+            bitfields: info >> 31 != 0,
+            size_or_type: read_u32(&self.data, at + 8)?,
+            rest: at + 12,
+        })
+    }
+
+    fn string(&self, offset: u32) -> &[u8] {
+        let section = self.data.get(self.strings..self.strings + self.strings_len).unwrap_or_default();
+        let tail = section.get(offset as usize..).unwrap_or_default();
+        tail.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn read_u32(data: &[u8], at: usize) -> Option<u32> {
+    let bytes = data.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Bytes after a type's fixed part.
+fn variable_len(found: &Type) -> Option<usize> {
+    let len = found.len as usize;
+    Some(match found.kind {
+        kind::INT | kind::VAR | kind::DECL_TAG => 4,
+        kind::ARRAY => 12,
+        kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => len * 12,
+        kind::ENUM | kind::FUNC_PROTO => len * 8,
+        // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
+        2 | 7..=12 | kind::FLOAT | kind::TYPE_TAG => 0,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn running_kernel() -> Btf {
+        let data = std::fs::read("/sys/kernel/btf/vmlinux").expect("this kernel has BTF");
+        Btf::parse(data).expect("the kernel's own BTF")
+    }
+
+    #[test]
+    fn resolves_what_every_kernel_has() {
+        let btf = running_kernel();
+        let tgid = btf.member("task_struct", "tgid").expect("task_struct.tgid");
+        assert_eq!((tgid.size, tgid.is_pointer), (4, false));
+        let leader = btf.member("task_struct", "group_leader").expect("task_struct.group_leader");
+        assert_eq!((leader.size, leader.is_pointer), (8, true));
+        let pid = btf.member("task_struct", "pid").expect("task_struct.pid");
+        assert_eq!(pid.offset + 4, tgid.offset, "pid and tgid are neighbours");
+        assert_eq!(btf.member("sock", "__sk_common.skc_dport").map(|m| m.offset), Some(12));
+        assert_eq!(btf.member("task_struct", "no_such_field"), None);
+        assert_eq!(btf.member("no_such_struct", "x"), None);
+        assert_eq!(btf.enumerator("sock_flags", "SOCK_DONE"), Some(1));
+        assert!(btf.tracepoint_arity("sched_process_fork") == Some(2));
+        assert_eq!(btf.tracepoint_arity("no_such_tracepoint"), None);
+    }
+
+    #[test]
+    fn array_elements_and_nested_paths() {
+        let btf = running_kernel();
+        let whole = btf.member("tcp_sock", "rtt_min").expect("tcp_sock.rtt_min");
+        let value = btf.member("tcp_sock", "rtt_min.s[0].v").expect("first sample");
+        assert_eq!(value.offset, whole.offset + 4);
+        let second = btf.member("tcp_sock", "rtt_min.s[1].v").expect("second sample");
+        assert_eq!(second.offset, value.offset + 8);
+    }
+
+    #[test]
+    fn refuses_what_is_not_btf() {
+        assert_eq!(Btf::parse(Vec::new()).err(), Some(BtfError::Header));
+        assert_eq!(Btf::parse(vec![0; 64]).err(), Some(BtfError::Header));
+    }
+
+    proptest! {
+        /// Truncated or corrupted BTF is refused or read, never a panic or an endless loop.
+        #[test]
+        fn total_on_bad_data(mut data in proptest::collection::vec(any::<u8>(), 0..512), valid in any::<bool>()) {
+            if valid && data.len() >= 24 {
+                data[..8].copy_from_slice(&[0x9f, 0xeb, 1, 0, 24, 0, 0, 0]);
+                let len = (data.len() - 24) as u32;
+                data[8..12].copy_from_slice(&0_u32.to_le_bytes());
+                data[12..16].copy_from_slice(&len.to_le_bytes());
+                data[16..20].copy_from_slice(&0_u32.to_le_bytes());
+                data[20..24].copy_from_slice(&len.to_le_bytes());
+            }
+            if let Ok(btf) = Btf::parse(data) {
+                let names: Vec<String> =
+                    btf.names.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+                for name in names {
+                    btf.member(&name, "a.b");
+                    btf.size_of(&name);
+                    btf.enumerator(&name, "a");
+                }
+            }
+        }
+    }
+}

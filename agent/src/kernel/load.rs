@@ -1,0 +1,308 @@
+//! The object into the kernel: globals filled in, maps sized, programs loaded and attached, each
+//! sensor on its own.
+
+use std::os::fd::AsFd;
+
+use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::{BtfTracePoint, Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
+use aya::{Ebpf, EbpfLoader, Pod};
+use tarsier_abi::tcp::SweepBatch;
+use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Hook, Ledger, Sensor};
+
+use super::btf::{Btf, BtfError};
+use super::info::{ProgramStats, program_stats};
+use super::offsets::{Offsets, globals_from};
+use super::ring::{Ring, RingError};
+
+/// The object, as the build script made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tarsier.bpf.o"));
+
+/// Where the kernel publishes its types.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why nothing could be loaded. A single sensor that fails is not an error: see [`SensorState`].
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No BTF: the kernel was built without `CONFIG_DEBUG_INFO_BTF`, or `/sys` is not mounted.
+    #[error(
+        "{BTF_PATH}: {0}: this kernel offers no type information; Tarsier needs CONFIG_DEBUG_INFO_BTF=y (5.10 or newer)"
+    )]
+    NoBtf(std::io::Error),
+    /// BTF that this reader cannot read.
+    #[error("{BTF_PATH}: {0}")]
+    BadBtf(#[from] BtfError),
+    /// A field that every sensor needs.
+    #[error("this kernel's types do not fit: {0}")]
+    Core(String),
+    /// The kernel refused a map or the object.
+    #[error("loading the eBPF object: {}", chain(.0))]
+    Object(#[from] aya::EbpfError),
+    /// aya's own look at BTF failed.
+    #[error("reading BTF: {0}")]
+    Btf(#[from] aya::BtfError),
+    /// A ring could not be mapped.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The object does not hold what this agent expects: a build of different parts.
+    #[error("the embedded eBPF object lacks {0}")]
+    Missing(&'static str),
+}
+
+/// What the caller decides.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Sensors to attach; the process core cannot be left out by the caller's own rule.
+    pub sensors: Vec<Sensor>,
+    /// Scope: id and level of the cgroup, if any.
+    pub scope: Option<(u64, u32)>,
+    /// Task cgroups from a v1 controller: (`enum cgroup_subsys_id`, `hierarchy_id`); `None` = v2.
+    pub v1_controller: Option<(u32, u32)>,
+    /// Size of the priority ring, bytes (power of two, multiple of the page size).
+    pub priority_bytes: u32,
+    /// Size of all bulk rings together, bytes.
+    pub bulk_bytes: u32,
+}
+
+/// One sensor after loading.
+#[derive(Clone, Debug)]
+pub struct SensorState {
+    /// Which.
+    pub sensor: Sensor,
+    /// `Ok` = attached; `Err` = why it is off.
+    pub state: Result<(), String>,
+}
+
+/// The loaded object. Dropping it detaches everything.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// Every sensor asked for, attached or not.
+    pub sensors: Vec<SensorState>,
+    /// Names this kernel's structure layout.
+    pub fingerprint: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodLedger(Ledger);
+// SAFETY: a plain array of integers without padding (zerocopy's IntoBytes proves it).
+unsafe impl Pod for PodLedger {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodSweep(SweepBatch);
+// SAFETY: plain integers without padding (zerocopy's IntoBytes proves it).
+unsafe impl Pod for PodSweep {}
+
+impl Kernel {
+    /// Loads the object and every program; attaches nothing yet.
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        let btf = Btf::parse(std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?)?;
+        let offsets = Offsets::resolve(&btf);
+        if let Some(missing) = offsets.missing.iter().find(|m| m.field.need == tarsier_abi::Need::Core) {
+            return Err(LoadError::Core(missing.reason.clone()));
+        }
+        let mut globals = globals_from(&btf);
+        drop(btf);
+        (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
+        if let Some((subsys, hierarchy)) = options.v1_controller {
+            (globals.CGROUP_SUBSYS, globals.CGROUP_HIERARCHY) = (subsys, hierarchy);
+        }
+        let rings = bulk_rings();
+        globals.BULK_MASK = rings - 1;
+        globals.WAKE_PRIORITY = wake_threshold(options.priority_bytes);
+        let bulk_each = (options.bulk_bytes / rings).next_power_of_two();
+        globals.WAKE_BULK = wake_threshold(bulk_each);
+        let sizes: Vec<(&str, u32)> = BULK_NAMES
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (*name, if (index as u32) < rings { bulk_each } else { 4096 }))
+            .chain([("PRIORITY", options.priority_bytes)])
+            .collect();
+        let btf = aya::Btf::from_sys_fs()?;
+        let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
+        let mut kernel = Self { ebpf, sensors: Vec::new(), fingerprint: offsets.fingerprint() };
+        for &sensor in &options.sensors {
+            let state = match offsets.missing_for(sensor) {
+                Some(missing) => Err(format!("needs {}", missing.reason)),
+                None => kernel.load_sensor(sensor, &btf),
+            };
+            kernel.sensors.push(SensorState { sensor, state });
+        }
+        kernel.load_iterators(&btf);
+        Ok(kernel)
+    }
+
+    /// Attaches the sensors that loaded.
+    pub fn attach(&mut self) {
+        let mut sensors = std::mem::take(&mut self.sensors);
+        for SensorState { sensor, state } in &mut sensors {
+            if state.is_ok() {
+                *state = self.attach_sensor(*sensor);
+            }
+        }
+        self.sensors = sensors;
+    }
+
+    /// The priority ring and the bulk rings in use.
+    pub fn rings(&self) -> Result<(Ring, Vec<Ring>), LoadError> {
+        let ring = |name: &'static str| -> Result<Ring, LoadError> {
+            match self.ebpf.map(name).ok_or(LoadError::Missing(name))? {
+                aya::maps::Map::RingBuf(data) => Ok(Ring::map(data.fd().as_fd(), map_entries(data)?)?),
+                _ => Err(LoadError::Missing(name)),
+            }
+        };
+        let bulk: Result<Vec<Ring>, LoadError> =
+            BULK_NAMES.iter().take(bulk_rings() as usize).map(|name| ring(name)).collect();
+        Ok((ring("PRIORITY")?, bulk?))
+    }
+
+    /// The loss ledger, summed over CPUs.
+    pub fn ledger(&self) -> Option<Ledger> {
+        let map = PerCpuArray::<&MapData, PodLedger>::try_from(self.ebpf.map("LEDGER")?).ok()?;
+        let values = map.get(&0, 0).ok()?;
+        let mut sum = Ledger::default();
+        for value in values.iter() {
+            for (into, from) in sum.sensors.iter_mut().zip(value.0.sensors) {
+                into.produced += from.produced;
+                for (into, from) in into.lost.iter_mut().zip(from.lost) {
+                    *into += from;
+                }
+            }
+        }
+        Some(sum)
+    }
+
+    /// The kernel's own view of each loaded program.
+    pub fn programs(&self) -> Vec<(String, ProgramStats)> {
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                let fd = program.fd().ok()?;
+                Some((name.to_owned(), program_stats(fd.as_fd()).ok()?))
+            })
+            .collect()
+    }
+
+    /// The iterator program of that name, loaded.
+    pub(super) fn iterator(&mut self, name: &str) -> Option<&mut Iter> {
+        self.ebpf.program_mut(name)?.try_into().ok()
+    }
+
+    /// Runs the sweep program on one batch, in place.
+    pub fn sweep(&mut self, batch: &mut SweepBatch) -> Result<(), aya::EbpfError> {
+        let map = self.ebpf.map_mut("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;
+        let mut map = Array::<_, PodSweep>::try_from(map)?;
+        map.set(0, PodSweep(*batch), 0)?;
+        let program: &RawTracePoint = self
+            .ebpf
+            .program("tcp_sweep")
+            .ok_or_else(|| missing_map("tcp_sweep"))?
+            .try_into()
+            .map_err(aya::EbpfError::from)?;
+        program.test_run(RawTracePointRunOptions::new())?;
+        let map = self.ebpf.map("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;
+        *batch = Array::<_, PodSweep>::try_from(map)?.get(&0, 0)?.0;
+        Ok(())
+    }
+
+    fn load_sensor(&mut self, sensor: Sensor, btf: &aya::Btf) -> Result<(), String> {
+        for attach in sensor.attach() {
+            let program = self
+                .ebpf
+                .program_mut(attach.program)
+                .ok_or_else(|| format!("the object has no program {}", attach.program))?;
+            let Some(Hook::BtfTracepoint(name)) = attach.hooks.first() else { continue };
+            let program: &mut BtfTracePoint = program.try_into().map_err(|error| chain(&error))?;
+            program.load(name, btf).map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+
+    fn attach_sensor(&mut self, sensor: Sensor) -> Result<(), String> {
+        for attach in sensor.attach() {
+            let program = self
+                .ebpf
+                .program_mut(attach.program)
+                .ok_or_else(|| format!("the object has no program {}", attach.program))?;
+            let program: &mut BtfTracePoint = program.try_into().map_err(|error| chain(&error))?;
+            program.attach().map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Iterators and the sweep. One that does not load leaves its sensor without a view of the past.
+    fn load_iterators(&mut self, btf: &aya::Btf) {
+        for (name, target) in [("seed_tasks", "task"), ("seed_sockets", "tcp")] {
+            let loaded = self.iterator(name).map(|program| program.load(target, btf));
+            if let Some(Err(error)) = loaded {
+                tracing::warn!(program = name, error = chain(&error), "iterator not loaded");
+            }
+        }
+        let sweep = self.ebpf.program_mut("tcp_sweep").map(|program| {
+            let program: &mut RawTracePoint = program.try_into().map_err(|error| chain(&error))?;
+            program.load().map_err(|error| chain(&error))
+        });
+        if let Some(Err(error)) = sweep {
+            tracing::warn!(program = "tcp_sweep", error, "sweep not loaded");
+        }
+    }
+}
+
+const BULK_NAMES: [&str; BULK_RINGS] = ["BULK_0", "BULK_1", "BULK_2", "BULK_3"];
+
+/// One bulk ring per eight CPUs, a power of two, at most [`BULK_RINGS`].
+fn bulk_rings() -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    (cpus.div_ceil(8).next_power_of_two()).min(BULK_RINGS) as u32
+}
+
+/// A quarter of the ring, so that user space is woken with room to spare.
+fn wake_threshold(bytes: u32) -> u32 {
+    (bytes / 4).max(4096)
+}
+
+fn load_object(
+    btf: &aya::Btf,
+    globals: &Globals,
+    offsets: &Offsets,
+    sizes: &[(&str, u32)],
+) -> Result<Ebpf, LoadError> {
+    let mut values: Vec<(&'static str, Vec<u8>)> = Vec::new();
+    globals.for_each(|name, value| values.push((name, value.to_vec())));
+    for (field, value) in FIELDS.iter().zip(&offsets.values) {
+        values.push((field.symbol, value.to_ne_bytes().to_vec()));
+    }
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    for (name, value) in &values {
+        // A field that no program reads leaves no symbol behind.
+        loader.override_global(name, value.as_slice(), false);
+    }
+    for (name, bytes) in sizes {
+        loader.map_max_entries(name, *bytes);
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
+fn map_entries(data: &MapData) -> Result<u32, LoadError> {
+    Ok(data.info().map_err(aya::EbpfError::MapError)?.max_entries())
+}
+
+fn missing_map(name: &str) -> aya::EbpfError {
+    aya::EbpfError::MapError(aya::maps::MapError::InvalidName { name: name.to_owned() })
+}
+
+/// An error and its causes in one line, as the verifier's log is a cause too.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,104 @@
+//! From the running kernel's BTF to the programs' read-only globals.
+
+use tarsier_abi::{ABSENT, FIELDS, FieldSpec, Globals, Need, Sensor};
+
+use super::btf::Btf;
+
+/// The field offsets of this kernel, and what it lacks.
+#[derive(Clone, Debug)]
+pub struct Offsets {
+    /// One value per entry of [`FIELDS`]; [`ABSENT`] if missing.
+    pub values: Vec<u32>,
+    /// Fields that are missing or not as expected, with what is wrong.
+    pub missing: Vec<Missing>,
+}
+
+/// A field that could not be resolved.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Which.
+    pub field: &'static FieldSpec,
+    /// `struct x has no member y`, or `… is 4 bytes, expected 8`.
+    pub reason: String,
+}
+
+impl Offsets {
+    /// Resolves every field of the table.
+    pub fn resolve(btf: &Btf) -> Self {
+        let mut offsets = Self { values: Vec::with_capacity(FIELDS.len()), missing: Vec::new() };
+        for field in FIELDS {
+            match resolve(btf, field) {
+                Ok(value) => offsets.values.push(value),
+                Err(reason) => {
+                    offsets.values.push(ABSENT);
+                    offsets.missing.push(Missing { field, reason });
+                }
+            }
+        }
+        offsets
+    }
+
+    /// The first missing field that keeps a sensor from working.
+    pub fn missing_for(&self, sensor: Sensor) -> Option<&Missing> {
+        self.missing.iter().find(|missing| match missing.field.need {
+            Need::Core => true,
+            Need::Sensor(stem) => stem == sensor.name(),
+            Need::Optional => false,
+        })
+    }
+
+    /// A number that names this layout in logs: equal layouts, equal numbers.
+    pub fn fingerprint(&self) -> u64 {
+        Btf::fingerprint(self.values.iter().copied())
+    }
+}
+
+fn resolve(btf: &Btf, field: &FieldSpec) -> Result<u32, String> {
+    let container = field.container;
+    for path in field.paths {
+        if *path == "sizeof" {
+            return btf.size_of(container).ok_or_else(|| format!("no struct {container}"));
+        }
+        let Some(member) = btf.member(container, path) else { continue };
+        if field.size != 0 && member.size != field.size {
+            return Err(format!(
+                "struct {container}: {path} is {} bytes, expected {}",
+                member.size, field.size
+            ));
+        }
+        return Ok(member.offset);
+    }
+    Err(format!("struct {container} has no member {}", field.paths.join(" or ")))
+}
+
+/// The globals that follow from BTF alone; scope, rings and cgroup layout are the caller's.
+pub fn globals_from(btf: &Btf) -> Globals {
+    let pointer = btf.member("sock", "sk_cgrp_data.cgroup").is_some_and(|member| member.is_pointer);
+    Globals {
+        EXIT_HAS_GROUP_DEAD: u32::from(btf.tracepoint_arity("sched_process_exit") >= Some(2)),
+        // The helper's id is an enumerator of `enum bpf_func_id` in every kernel that has it.
+        CURRENT_IS_TYPED: u32::from(
+            btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some(),
+        ),
+        SOCK_CGROUP_IS_POINTER: u32::from(pointer),
+        SOCK_DONE_BIT: btf.enumerator("sock_flags", "SOCK_DONE").unwrap_or(1) as u32,
+        ..Globals::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_required_field_exists_on_this_kernel() {
+        let data = std::fs::read("/sys/kernel/btf/vmlinux").expect("this kernel has BTF");
+        let offsets = Offsets::resolve(&Btf::parse(data).expect("the kernel's own BTF"));
+        assert_eq!(offsets.values.len(), FIELDS.len());
+        for sensor in Sensor::ALL {
+            if let Some(missing) = offsets.missing_for(sensor) {
+                panic!("{}: {}: {}", sensor.name(), missing.field.symbol, missing.reason);
+            }
+        }
+    }
+}

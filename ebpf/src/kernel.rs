@@ -1,0 +1,97 @@
+//! Reading kernel memory at offsets that the agent resolved from BTF.
+//!
+//! A base that the verifier knows by type (a tracepoint's argument and what was reached from it by
+//! [`get`]) is read by a plain load: the kernel checks offset and size against its own BTF when the
+//! program is loaded, and a fault reads as zero. Any other address takes [`peek`].
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use tarsier_abi::ABSENT;
+
+macro_rules! define_globals {
+    ($(($name:ident, $type:ty, $default:expr, $doc:literal);)+) => {
+        $(#[doc = $doc] #[unsafe(no_mangle)] pub static $name: Global<$type> = Global::new($default);)+
+    };
+}
+tarsier_abi::for_each_global!(define_globals);
+
+/// The kernel's field offsets: one read-only global each.
+pub mod field {
+    use aya_ebpf::Global;
+
+    macro_rules! define_fields {
+        ($(($name:ident, $container:literal, [$($path:literal),+], $size:literal, $need:ident $(($sensor:literal))?);)+) => {
+            $(#[doc = $container] #[unsafe(no_mangle)] pub static $name: Global<u32> = Global::new(tarsier_abi::ABSENT);)+
+        };
+    }
+    tarsier_abi::for_each_field!(define_fields);
+}
+
+/// Any kernel address.
+pub type Ptr = *const u8;
+
+/// Loads a field from a typed base. The field must exist (its sensor is not loaded otherwise).
+#[inline(always)]
+pub fn get<T: Copy>(base: Ptr, field: &Global<u32>) -> T {
+    get_at(base, field.load())
+}
+
+/// Loads from a typed base at a known offset.
+#[inline(always)]
+pub fn get_at<T: Copy>(base: Ptr, offset: u32) -> T {
+    // SAFETY: `base` is a typed kernel pointer; the verifier proves the access or rejects the program.
+    unsafe { core::ptr::read_volatile(base.wrapping_add(offset as usize).cast::<T>()) }
+}
+
+/// Loads an optional field from a typed base: `None` if this kernel lacks it. The test comes before
+/// the use, so that the verifier prunes the access.
+#[inline(always)]
+pub fn maybe<T: Copy>(base: Ptr, field: &Global<u32>) -> Option<T> {
+    let offset = field.load();
+    if offset == ABSENT { None } else { Some(get_at(base, offset)) }
+}
+
+/// Follows an optional pointer field; `None` if the field or the pointer is not there.
+#[inline(always)]
+pub fn follow(base: Ptr, field: &Global<u32>) -> Option<Ptr> {
+    let next = maybe::<Ptr>(base, field)?;
+    if next.is_null() { None } else { Some(next) }
+}
+
+/// Reads any kernel address; a fault reads as zero.
+#[inline(always)]
+pub fn peek<T: Copy + Default>(base: Ptr, offset: u32) -> T {
+    // SAFETY: the helper checks the address and fills the value or fails.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.unwrap_or_default()
+}
+
+/// As [`peek`], for a pointer.
+#[inline(always)]
+pub fn peek_ptr(base: Ptr, offset: u32) -> Ptr {
+    peek::<u64>(base, offset) as Ptr
+}
+
+/// A window of kernel memory, copied with one helper call: one read per kernel object.
+pub struct Window<const WORDS: usize>([u64; WORDS]);
+
+impl<const WORDS: usize> Window<WORDS> {
+    /// Copies the object's first words; `None` on a fault.
+    #[inline(always)]
+    pub fn read(base: Ptr) -> Option<Self> {
+        // SAFETY: the helper checks the address and fills the array or fails.
+        unsafe { bpf_probe_read_kernel(base.cast::<[u64; WORDS]>()) }.ok().map(Self)
+    }
+
+    /// A pointer-sized field. The verifier rejects the program if it lies outside the window.
+    #[inline(always)]
+    pub fn ptr(&self, field: &Global<u32>) -> Ptr {
+        self.ptr_at(field.load())
+    }
+
+    /// As [`Window::ptr`], at an offset that is a sum of fields.
+    #[inline(always)]
+    pub fn ptr_at(&self, offset: u32) -> Ptr {
+        let at = self.0.as_ptr().cast::<u8>().wrapping_add(offset as usize);
+        // SAFETY: a known offset into the array, which the verifier checks.
+        unsafe { core::ptr::read_volatile(at.cast::<Ptr>()) }
+    }
+}

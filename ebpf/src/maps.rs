@@ -1,0 +1,45 @@
+//! Every map. None is keyed by process, connection or file: there is nothing here that can fill up
+//! but the rings, and nothing that is lost with the agent.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, PerCpuArray, RingBuf},
+};
+use tarsier_abi::{Ledger, SCRATCH_BYTES, tcp::SweepBatch};
+
+/// Process and cgroup records. The agent sets the size before it loads the object.
+#[map]
+pub static PRIORITY: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Bulk records of the CPUs with `cpu & BULK_MASK == 0`, and so on. Rings that the mask leaves out
+/// are made as small as the kernel allows.
+#[map]
+pub static BULK_0: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// See [`BULK_0`].
+#[map]
+pub static BULK_1: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// See [`BULK_0`].
+#[map]
+pub static BULK_2: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// See [`BULK_0`].
+#[map]
+pub static BULK_3: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// What was produced and lost, per CPU.
+#[map]
+pub static LEDGER: PerCpuArray<Ledger> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where the exec and cgroup programs build records. Both run in process context, where the kernel
+/// lets no program of ours interrupt itself; each has its own so that neither disturbs the other.
+#[map]
+pub static EXEC_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+/// For the cgroup programs.
+#[map]
+pub static CGROUP_SCRATCH: PerCpuArray<[u8; 2048]> = PerCpuArray::with_max_entries(1, 0);
+/// For the task iterator.
+#[map]
+pub static SEED_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The sweep's slots, in and out.
+#[map]
+pub static SWEEP: Array<SweepBatch> = Array::with_max_entries(1, 0);

@@ -1,0 +1,7 @@
+//! One file per sensor, named by its stem.
+
+mod cgroup;
+mod exec;
+mod exit;
+mod fork;
+mod tcp;

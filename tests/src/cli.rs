@@ -1,0 +1,133 @@
+//! The command line: which tests, where the binaries are, where the results go.
+
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "this is the program's own output")]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use crate::runner::{self, Context, Test};
+use crate::{backends, guest, pipeline, selftest, sensors, workload};
+
+const USAGE: &str =
+    "tarsier-itest GROUP [--filter TEXT] [--results FILE] [--agent FILE] [--collector FILE] [--jaeger FILE]
+  native     the agent on this kernel (root)
+  guest      the same as init of a virtual machine, or as its child
+  backends   the agent with a real Collector and Jaeger (root)
+  selftest   harness and workloads, without an agent (root)
+  list       every test's group and name
+tarsier-itest workload NAME …    what the tests make the machine do";
+
+/// Runs the program; 0 = nothing failed, 1 = something did, 64 = wrong usage.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    if std::process::id() == 1 {
+        return guest::init();
+    }
+    match dispatch(arguments.get(1..).unwrap_or_default()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tarsier-itest: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 64 } else { 1 })
+        }
+    }
+}
+
+/// The command line makes no sense.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}\n{USAGE}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let (group, rest) = arguments.split_first().ok_or_else(|| Usage("which group?".to_owned()))?;
+    match group.to_str().unwrap_or_default() {
+        "child" => workload::processes::child(rest),
+        "workload" => workload::main(rest).map(|()| ExitCode::SUCCESS),
+        "list" => {
+            for (group, tests) in
+                [("native", native()), ("backends", backends::tests()), ("selftest", selftest::tests())]
+            {
+                tests.iter().for_each(|test| println!("{group} {}", test.name));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        "native" | "guest" => run(&native(), rest, true),
+        "backends" => run(&backends::tests(), rest, true),
+        "selftest" => run(&selftest::tests(), rest, false),
+        other => Err(Usage(format!("no group {other}")).into()),
+    }
+}
+
+/// The tests that need a kernel and the agent, natively and in a guest.
+pub fn native() -> Vec<Test> {
+    [sensors::tests(), pipeline::tests()].concat()
+}
+
+#[derive(Default)]
+struct Options {
+    filter: String,
+    results: Option<PathBuf>,
+    context: Context,
+}
+
+/// Runs `tests` as the options in `arguments` say.
+pub(crate) fn run(tests: &[Test], arguments: &[OsString], with_agent: bool) -> anyhow::Result<ExitCode> {
+    let options = parse(arguments)?;
+    if with_agent && !options.context.agent.is_file() {
+        bail!("no agent at {} (--agent FILE)", options.context.agent.display());
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("the tests need root: they make cgroups and namespaces and load BPF programs");
+    }
+    let chosen: Vec<_> = tests.iter().filter(|test| test.name.contains(&options.filter)).copied().collect();
+    if chosen.is_empty() {
+        bail!("no test has {:?} in its name", options.filter);
+    }
+    let results = match &options.results {
+        Some(path) => Some(open(path)?),
+        None => None,
+    };
+    let good = runner::run(&chosen, &options.context, results)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file is begun anew; a serial port is only written to.
+fn open(path: &Path) -> anyhow::Result<File> {
+    let device = path.starts_with("/dev");
+    let file = File::options().write(true).create(!device).truncate(!device).open(path);
+    file.with_context(|| format!("cannot write results to {}", path.display()))
+}
+
+fn parse(arguments: &[OsString]) -> anyhow::Result<Options> {
+    let itest = std::env::current_exe()?;
+    let agent = itest.with_file_name("tarsier");
+    let mut options =
+        Options { context: Context { agent, itest, ..Context::default() }, ..Options::default() };
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| Usage(format!("{} needs a value", word.display())))?;
+        match word.to_str().unwrap_or_default() {
+            "--filter" => value.to_str().context("--filter is text")?.clone_into(&mut options.filter),
+            "--results" => options.results = Some(value.into()),
+            "--agent" => options.context.agent = absolute(value)?,
+            "--collector" => options.context.collector = Some(absolute(value)?),
+            "--jaeger" => options.context.jaeger = Some(absolute(value)?),
+            other => return Err(Usage(format!("no option {other}")).into()),
+        }
+    }
+    Ok(options)
+}
+
+/// Tests change directories and roots, so every binary is known by its full path.
+fn absolute(path: &OsString) -> anyhow::Result<PathBuf> {
+    std::fs::canonicalize(path).with_context(|| format!("no file {}", path.display()))
+}

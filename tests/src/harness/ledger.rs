@@ -1,0 +1,145 @@
+//! The agent's own account of what it saw, sent and lost: its Prometheus page, read and added up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tarsier_abi::Sensor;
+
+/// Records that kernel programs set out to write, by `sensor`.
+pub const PRODUCED: &str = "tarsier_records_produced_total";
+/// Records read from a ring, by `sensor`.
+pub const RECEIVED: &str = "tarsier_records_received_total";
+/// Records lost in the kernel, by `sensor` and `reason`.
+pub const LOST: &str = "tarsier_records_lost_total";
+/// Items handed to an exporter, by `exporter`, `signal`, `outcome` (sent, rejected, dropped) and `cause`.
+pub const ITEMS: &str = "tarsier_exporter_items_total";
+/// Bytes that wait in an exporter's queue, by `exporter`.
+pub const QUEUE_BYTES: &str = "tarsier_exporter_queue_bytes";
+/// What else must stay 0 when nothing is lost.
+const LOSSES: &[&str] = &[
+    LOST,
+    "tarsier_records_malformed_total",
+    "tarsier_sequence_gaps_total",
+    "tarsier_process_evictions_total",
+    "tarsier_flows_lost_total",
+    "tarsier_flows_evicted_total",
+];
+
+/// A page of samples.
+#[derive(Debug)]
+pub struct Ledger {
+    samples: Vec<(String, f64)>,
+}
+
+impl Ledger {
+    /// Fetches `/metrics` at `address`.
+    pub fn fetch(address: SocketAddr) -> anyhow::Result<Self> {
+        let body =
+            super::http::get(address, "/metrics", Duration::from_secs(5)).context("the agent's /metrics")?;
+        Ok(Self::parse(&body))
+    }
+
+    fn parse(page: &str) -> Self {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        // The value follows the last space: label values may hold spaces, values may not.
+        let samples = lines.filter_map(|line| {
+            let (series, value) = line.trim_end().rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        });
+        Self { samples: samples.collect() }
+    }
+
+    /// The sum of all series of `name` whose labels hold every `key="value"` of `labels`. An unknown
+    /// name is an error, never a zero: a renamed metric must not pass for "nothing lost".
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+        let of_name = |series: &str| {
+            let rest = series.strip_prefix(name)?;
+            (rest.is_empty() || rest.starts_with('{')).then(|| rest.to_owned())
+        };
+        let mut known = false;
+        let mut sum = 0.0;
+        for (series, value) in &self.samples {
+            let Some(rest) = of_name(series) else { continue };
+            known = true;
+            if labels.iter().all(|(key, value)| has_label(&rest, key, value)) {
+                sum += value;
+            }
+        }
+        if !known {
+            let mut names: Vec<_> =
+                self.samples.iter().filter_map(|(series, _)| series.split('{').next()).collect();
+            names.dedup();
+            bail!("/metrics has no metric {name}; it has: {}", names.join(" "));
+        }
+        Ok(sum)
+    }
+
+    /// Items of `signal` (logs, traces, metrics) that the endpoint took.
+    pub fn sent(&self, signal: &str) -> anyhow::Result<f64> {
+        self.sum(ITEMS, &[("signal", signal), ("outcome", "sent")])
+    }
+
+    /// Items of `signal` that were given up, each counted under a cause.
+    pub fn given_up(&self, signal: &str) -> anyhow::Result<f64> {
+        let of = |outcome| self.sum(ITEMS, &[("signal", signal), ("outcome", outcome)]);
+        Ok(of("rejected")? + of("dropped")?)
+    }
+
+    /// An error unless nothing was lost anywhere between a kernel program and the endpoint.
+    pub fn nothing_lost(&self) -> anyhow::Result<()> {
+        for name in LOSSES {
+            let sum = self.sum(name, &[])?;
+            if sum != 0.0 {
+                bail!("{name} is {sum}, and nothing should be lost");
+            }
+        }
+        for signal in ["logs", "traces"] {
+            let given_up = self.given_up(signal)?;
+            if given_up != 0.0 {
+                bail!("{given_up} {signal} were given up, and nothing should be lost");
+            }
+        }
+        for sensor in Sensor::ALL {
+            let of = |metric| self.sum(metric, &[("sensor", sensor.name())]);
+            let (produced, received) = (of(PRODUCED)?, of(RECEIVED)?);
+            if produced != received {
+                bail!("sensor {}: {produced} records produced, {received} received", sensor.name());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Ledger {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.samples
+            .iter()
+            .filter(|(_, value)| *value != 0.0)
+            .try_for_each(|(series, value)| writeln!(formatter, "{series} {value}"))
+    }
+}
+
+fn has_label(labels: &str, key: &str, value: &str) -> bool {
+    let pair = format!("{key}=\"{value}\"");
+    labels.find(&pair).is_some_and(|at| labels[..at].ends_with(['{', ',']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "# HELP a_total x\n# TYPE a_total counter\na_total{k=\"v\",sensor=\"exec\"} 3\n\
+                        a_total{k=\"w\",sensor=\"exec\"} 4\na_total_more 9\nb 1.5\n";
+
+    #[test]
+    fn adds_up_what_matches_and_refuses_what_is_not_there() {
+        let ledger = Ledger::parse(PAGE);
+        assert_eq!(ledger.sum("a_total", &[]).unwrap(), 7.0);
+        assert_eq!(ledger.sum("a_total", &[("k", "w"), ("sensor", "exec")]).unwrap(), 4.0);
+        assert_eq!(ledger.sum("a_total", &[("nsor", "exec")]).unwrap(), 0.0);
+        assert_eq!(ledger.sum("b", &[]).unwrap(), 1.5);
+        let error = ledger.sum("c", &[]).unwrap_err().to_string();
+        assert!(error.contains("no metric c") && error.contains("a_total_more"), "{error}");
+    }
+}

@@ -1,0 +1,18 @@
+//! What a test holds: guards that clean up on drop, the agent as a child process, an OTLP server,
+//! and eyes on the kernel. Waiting is always for an event, with a deadline.
+
+pub mod agent;
+pub mod attributes;
+pub mod cgroup;
+pub mod exit;
+pub mod http;
+pub mod ledger;
+pub mod names;
+pub mod netns;
+pub mod pair;
+pub mod programs;
+pub mod receiver;
+pub mod scene;
+pub mod seen;
+pub mod tool;
+pub mod wire;

@@ -1,0 +1,59 @@
+//! The names that the tests expect on the wire: the contract with users, written down a second time on
+//! purpose, so that a renamed attribute is a failed test and not a silently renamed expectation.
+
+/// Log event: a program started.
+pub const EXEC: &str = "tarsier.process.exec";
+/// Log event: a process was created.
+pub const FORK: &str = "tarsier.process.fork";
+/// Log event: a process ended.
+pub const EXIT: &str = "tarsier.process.exit";
+
+/// int
+pub const PID: &str = "process.pid";
+/// int
+pub const PARENT_PID: &str = "process.parent_pid";
+/// string
+pub const EXE_PATH: &str = "process.executable.path";
+/// array of strings
+pub const ARGS: &str = "process.command_args";
+/// bool, absent if not so
+pub const ARGS_TRUNCATED: &str = "tarsier.process.args.truncated";
+/// int: bytes of all arguments, told when they are truncated
+pub const ARGS_BYTES: &str = "tarsier.process.args.bytes";
+/// string
+pub const CWD: &str = "process.working_directory";
+/// int, the effective user
+pub const USER_ID: &str = "process.user.id";
+/// int, the effective group
+pub const GROUP_ID: &str = "tarsier.process.group.id";
+/// int: the code, absent if a signal ended it
+pub const EXIT_CODE: &str = "process.exit.code";
+/// int: the signal that ended it, absent if none did
+pub const EXIT_SIGNAL: &str = "tarsier.process.exit.signal";
+/// bool, absent if not so
+pub const EXE_MEMFD: &str = "tarsier.exe.memfd";
+/// bool, absent if not so
+pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
+/// string
+pub const CONTAINER_ID: &str = "container.id";
+/// string
+pub const SERVICE_NAME: &str = "service.name";
+
+/// string
+pub const SOURCE_ADDRESS: &str = "source.address";
+/// int
+pub const SOURCE_PORT: &str = "source.port";
+/// string
+pub const DESTINATION_ADDRESS: &str = "destination.address";
+/// int
+pub const DESTINATION_PORT: &str = "destination.port";
+/// string
+pub const TRANSPORT: &str = "network.transport";
+/// int, source to destination
+pub const BYTES: &str = "flow.bytes.total";
+/// int, destination to source
+pub const REVERSE_BYTES: &str = "flow.reverse.bytes.total";
+/// string: refused, reset, timeout
+pub const ERROR_TYPE: &str = "error.type";
+/// int: segments the local socket sent again
+pub const RETRANSMITS: &str = "tarsier.tcp.retransmits";

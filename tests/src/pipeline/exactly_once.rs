@@ -1,0 +1,116 @@
+//! A thousand processes and ten thousand connections arrive, each exactly once and exactly right.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::Value;
+
+use super::SCENE;
+use crate::harness::agent::FLUSH_DEADLINE;
+use crate::harness::scene::Scene;
+use crate::harness::seen::{Item, Seen};
+use crate::harness::{names, pair};
+use crate::runner::{Context, Test};
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "exactly_once/processes", needs: SCENE, run: processes },
+    Test { name: "exactly_once/connections", needs: SCENE, run: connections },
+];
+
+/// Processes started by a script.
+const PROCESSES: usize = 1_000;
+/// Connections made by a script.
+const CONNECTIONS: usize = 10_000;
+/// All of it has arrived by then, in an emulated guest too.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+fn processes(context: &Context) -> anyhow::Result<()> {
+    let scene = Scene::new(context, "once")?;
+    let lines = scene.workload(&["processes", "--count", &PROCESSES.to_string(), "--marker", "once"])?;
+    // The script itself execs and exits in the scope, and is forked outside of it.
+    let expected = 3 * PROCESSES + 2;
+    scene
+        .receiver
+        .wait("log of every event", DEADLINE, |seen| (seen.logs.len() >= expected).then_some(()))?;
+    scene.agent.ledger()?.nothing_lost()?;
+    scene.agent.terminate(FLUSH_DEADLINE)?;
+    scene.receiver.look(|seen| {
+        ensure!(seen.logs.len() == expected, "{} logs for {expected} events", seen.logs.len());
+        let by_process = index(seen);
+        lines.iter().try_for_each(|line| one_process(line, &by_process).with_context(|| line.to_string()))
+    })
+}
+
+type ByProcess<'a> = HashMap<(&'a str, i64), Vec<&'a Item<LogRecord>>>;
+
+fn index(seen: &Seen) -> ByProcess<'_> {
+    let mut by_process = ByProcess::new();
+    for log in &seen.logs {
+        let pid = log.attributes().int(names::PID).unwrap_or(0);
+        by_process.entry((&log.item.event_name, pid)).or_default().push(log);
+    }
+    by_process
+}
+
+fn one_process(line: &Value, by_process: &ByProcess<'_>) -> anyhow::Result<()> {
+    let pid = i64::from(pair::pid(line)?);
+    let only = |event| match by_process.get(&(event, pid)).map(Vec::as_slice) {
+        Some([log]) => Ok(log.attributes()),
+        other => Err(anyhow::anyhow!("{} of {event}", other.map_or(0, <[_]>::len))),
+    };
+    let (fork, exec, exit) = (only(names::FORK)?, only(names::EXEC)?, only(names::EXIT)?);
+    for found in [fork, exec, exit] {
+        let parent = found.int(names::PARENT_PID);
+        ensure!(parent == line["parent"].as_i64(), "the parent is {parent:?}");
+    }
+    let arguments: Vec<_> =
+        line["arguments"].as_array().context("arguments")?.iter().filter_map(Value::as_str).collect();
+    let found = exec.texts(names::ARGS);
+    ensure!(found.as_ref() == Some(&arguments), "the arguments are {found:?}");
+    let code = exit.int(names::EXIT_CODE);
+    ensure!(code == line["exit"].as_i64(), "the exit code is {code:?}");
+    Ok(())
+}
+
+fn connections(context: &Context) -> anyhow::Result<()> {
+    let scene = Scene::new(context, "once")?;
+    let lines = scene.workload(&["connections", "--count", &CONNECTIONS.to_string()])?;
+    let expected = 2 * CONNECTIONS;
+    scene
+        .receiver
+        .wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
+    scene.agent.ledger()?.nothing_lost()?;
+    scene.agent.terminate(FLUSH_DEADLINE)?;
+    scene.receiver.look(|seen| {
+        ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
+        let by_source = by_source(seen);
+        for line in &lines {
+            let of = |kind: SpanKind| match by_source
+                .get(&(kind as i32, line["source"].as_str().unwrap_or_default()))
+            {
+                Some(spans) if spans.len() == 1 => Ok(spans[0]),
+                spans => Err(anyhow::anyhow!("{} {kind:?} spans for {line}", spans.map_or(0, Vec::len))),
+            };
+            pair::prove(line, of(SpanKind::Client)?, of(SpanKind::Server)?)?;
+        }
+        let mut ids: Vec<_> = seen.spans.iter().map(|span| &span.item.span_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ensure!(ids.len() == expected, "only {} different span ids", ids.len());
+        Ok(())
+    })
+}
+
+/// Every connection of the workload has a source address of its own.
+fn by_source(seen: &Seen) -> HashMap<(i32, &str), Vec<&Item<Span>>> {
+    let mut by_source: HashMap<_, Vec<_>> = HashMap::new();
+    for span in &seen.spans {
+        let source = span.attributes().text(names::SOURCE_ADDRESS).unwrap_or_default();
+        by_source.entry((span.item.kind, source)).or_default().push(span);
+    }
+    by_source
+}

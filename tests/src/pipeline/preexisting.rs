@@ -1,0 +1,54 @@
+//! What was there before the agent: known, and counted from the agent's start only.
+
+use anyhow::ensure;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use super::SCENE;
+use crate::harness::agent::Agent;
+use crate::harness::cgroup::Cgroup;
+use crate::harness::receiver::Receiver;
+use crate::harness::scene::{self, ARRIVAL, Dialogue};
+use crate::harness::{names, pair};
+use crate::runner::{Context, Test};
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "preexisting/connection_counts_from_the_start", needs: SCENE, run: connection },
+    Test { name: "preexisting/process_is_known_at_its_end", needs: SCENE, run: process },
+];
+
+fn connection(context: &Context) -> anyhow::Result<()> {
+    let cgroup = Cgroup::new("before")?;
+    let mut held = Dialogue::start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
+    held.hear()?;
+    held.say("send 100000")?;
+    held.say("reply 5000")?;
+    let receiver = Receiver::start()?;
+    let _agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    held.say("send 777")?;
+    held.say("reply 333")?;
+    let mut line = held.say("close")?;
+    line["sent"] = 777.into();
+    line["received"] = 333.into();
+    let (client, server) =
+        receiver.wait("both spans of the older connection", ARRIVAL, |seen| pair::find(seen, &line))?;
+    ensure!(client.kind() == Some(SpanKind::Client) && server.kind() == Some(SpanKind::Server));
+    pair::prove(&line, &client, &server)
+}
+
+fn process(context: &Context) -> anyhow::Result<()> {
+    let cgroup = Cgroup::new("before")?;
+    let mut held = Dialogue::start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
+    held.hear()?;
+    let pid = held.pid();
+    let receiver = Receiver::start()?;
+    let _agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    held.say("close")?;
+    let log = receiver.wait("exit", ARRIVAL, |seen| seen.event(names::EXIT, pid).cloned())?;
+    let path = log.attributes().text(names::EXE_PATH);
+    ensure!(path == context.itest.to_str(), "the executable is {path:?}");
+    let parent = log.attributes().int(names::PARENT_PID);
+    ensure!(parent == Some(i64::from(std::process::id())), "the parent is {parent:?}");
+    let execs = receiver.look(|seen| seen.logs.iter().filter(|log| log.is(names::EXEC, pid)).count());
+    ensure!(execs == 0, "an exec before the agent's start is told as if it happened now");
+    Ok(())
+}

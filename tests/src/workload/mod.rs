@@ -1,0 +1,71 @@
+//! What tests and `cargo xtask demo` make the machine do: short-lived processes and TCP connections
+//! whose every detail is printed, one JSON line each, to be compared with what the agent says.
+
+pub mod connections;
+pub mod endings;
+pub mod held;
+pub mod processes;
+pub mod sockets;
+
+use std::ffi::OsString;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+/// How to call it, for people.
+pub const USAGE: &str = "workload processes --count N --marker TEXT
+workload connections --count N
+workload fork | threads | thread-exec
+workload refused | reset | server-reset | half-close | v6 | v4-mapped | dual-stack
+workload large --bytes N
+workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
+workload demo";
+
+/// Runs `workload ARGUMENTS…`.
+pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
+    let words: Option<Vec<&str>> = arguments.iter().map(|word| word.to_str()).collect();
+    let words = words.context("workload arguments are text")?;
+    let (&name, options) = words.split_first().with_context(|| format!("which workload?\n{USAGE}"))?;
+    match name {
+        "processes" => processes::run(number(options, "--count")?, option(options, "--marker")?, &mut say),
+        "connections" => connections::run(number(options, "--count")?, &mut say),
+        "fork" => processes::fork(&mut say),
+        "threads" => processes::threads(),
+        "thread-exec" => processes::thread_exec(),
+        "hold" => held::run(&mut say),
+        "large" => endings::large(number(options, "--bytes")?, &mut say),
+        "demo" => demo(),
+        other => match endings::find(other) {
+            Some(run) => run(&mut say),
+            None => bail!("no workload {other}\n{USAGE}"),
+        },
+    }
+}
+
+/// Something of everything, for people to watch: processes, exchanges, a failing connect.
+fn demo() -> anyhow::Result<()> {
+    processes::run(5, "demo", &mut say)?;
+    connections::run(5, &mut say)?;
+    endings::refused(&mut say)?;
+    endings::reset(&mut say)
+}
+
+/// Where a workload's lines go.
+pub type Say<'a> = &'a mut dyn FnMut(&Value) -> anyhow::Result<()>;
+
+fn say(line: &Value) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    // Whoever reads waits for this line before it goes on.
+    Ok(out.flush()?)
+}
+
+fn option<'a>(options: &[&'a str], name: &str) -> anyhow::Result<&'a str> {
+    let at = options.iter().position(|&word| word == name).with_context(|| format!("{name} is missing"))?;
+    options.get(at + 1).copied().with_context(|| format!("{name} has no value"))
+}
+
+fn number(options: &[&str], name: &str) -> anyhow::Result<usize> {
+    option(options, name)?.parse().with_context(|| format!("{name} is a number"))
+}
