@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, composed of the modules' own `Config` structs.
 //!
 //! Every option has a default; with no file the agent runs on defaults. Precedence: default, then
-//! environment (`OTEL_RESOURCE_ATTRIBUTES`), then file, then command line. A bad file is refused as
+//! environment (the `OTEL_*` variables), then file, then command line. A bad file is refused as
 //! a whole, with all its mistakes at once ([`ConfigError`]).
 
 mod check;
@@ -13,7 +13,7 @@ mod tests;
 mod tree;
 pub mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -29,6 +29,8 @@ pub use sections::{
     sensor_by_name,
 };
 use tree::{Node, Place, Value};
+
+use crate::export::otlp::OtlpConfig;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +52,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// The rings between kernel and agent, and how often they are drained.
     pub rings: Rings,
+    /// OTLP over gRPC: logs, traces and metrics to a Collector or any backend that speaks OTLP. The
+    /// standard `OTEL_EXPORTER_OTLP_*` variables fill what is not set here. Without an endpoint from
+    /// either, nothing is sent.
+    pub otlp: OtlpConfig,
     /// The agent's own health: HTTP endpoint and admin socket.
     pub ops: crate::ops::Config,
     /// Attributes of the agent's OpenTelemetry resource, in addition to those that it finds out.
@@ -71,8 +77,6 @@ pub struct Loaded {
 /// A configuration that cannot be used: every mistake in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file (or variable) that holds the mistakes.
-    pub source: String,
     /// At least one.
     pub problems: Vec<Problem>,
 }
@@ -82,101 +86,112 @@ impl std::error::Error for ConfigError {}
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.problems {
-            match problem.place {
-                Some((line, column)) => writeln!(f, "{}:{line}:{column}: {problem}", self.source)?,
-                None => writeln!(f, "{}: {problem}", self.source)?,
-            }
+            writeln!(f, "{problem}")?;
         }
         let count = self.problems.len();
-        write!(f, "{count} problem{} in {}", if count == 1 { "" } else { "s" }, self.source)
+        write!(f, "{count} problem{} in the configuration", if count == 1 { "" } else { "s" })
+    }
+}
+
+impl ConfigError {
+    /// An error if there are any problems.
+    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 }
 
 impl Loaded {
-    /// The defaults, or `file` if one is given, over `OTEL_RESOURCE_ATTRIBUTES` of the environment.
+    /// The defaults, or `file` if one is given, over the `OTEL_*` variables of the environment.
     ///
     /// # Errors
-    /// The file cannot be read, or the file or the variable holds mistakes: all of them.
+    /// The file cannot be read, or the file or a variable holds mistakes: all of them.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut loaded = match file {
-            None => Self::default(),
-            Some(path) => {
-                let name = path.display().to_string();
-                let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
-                    source: name.clone(),
-                    problems: vec![Problem {
-                        place: None,
-                        path: String::new(),
-                        what: format!("cannot be read: {error}"),
-                        fix: "check the path and its permissions".into(),
-                    }],
-                })?;
-                Self::parse(&name, &text)?
+        let lookup = |name: &str| std::env::var(name).ok();
+        let Some(path) = file else { return Self::parse("", "", lookup) };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let what = format!("cannot be read: {error}");
+            let fix = "check the path and its permissions".into();
+            ConfigError {
+                problems: vec![Problem { source: name.clone(), place: None, path: String::new(), what, fix }],
             }
-        };
-        if let Ok(attributes) = std::env::var(ATTRIBUTES_VARIABLE) {
-            loaded.merge_attributes(&attributes)?;
+        })?;
+        Self::parse(&name, &text, lookup)
+    }
+
+    /// The configuration in `text`, over the environment that `lookup` reads; `source` names the text
+    /// in messages.
+    ///
+    /// # Errors
+    /// All mistakes in both.
+    pub fn parse(
+        source: &str,
+        text: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let not_yaml = |error| ConfigError { problems: vec![not_yaml(source, &error)] };
+        let tree = Node::parse(text).map_err(not_yaml)?;
+        let mut loaded = Self::default();
+        if !matches!(tree.value, Value::Null) {
+            ConfigError::check(check::check(source, &tree, &schema()))?;
+            // The schema has seen all it can see; what is left are types that it describes too loosely.
+            let options = tree::options(DuplicateKeyPolicy::Error);
+            loaded.config = serde_saphyr::from_str_with_options(text, options).map_err(not_yaml)?;
+            loaded.note_origins(source, &tree, "");
         }
+        let mut problems = loaded.merge_environment(&lookup);
+        problems.extend(loaded.config.contradictions().into_iter().map(|problem| {
+            let node = tree.find(&problem.path);
+            let place = node.map(|node| (node.at.line, node.at.column));
+            // What is not in the file came from the environment.
+            let source = if place.is_some() { source } else { "environment" }.into();
+            Problem { place, source, ..problem }
+        }));
+        ConfigError::check(problems)?;
         Ok(loaded)
     }
 
-    /// The configuration in `text`; `source` names it in messages.
-    ///
-    /// # Errors
-    /// All mistakes in it.
-    pub fn parse(source: &str, text: &str) -> Result<Self, ConfigError> {
-        let fail = |problems| ConfigError { source: source.into(), problems };
-        let tree = Node::parse(text).map_err(|error| fail(vec![not_yaml(&error)]))?;
-        if matches!(tree.value, Value::Null) {
-            return Ok(Self::default());
-        }
-        let mut problems = check::check(&tree, &schema());
-        if !problems.is_empty() {
-            return Err(fail(problems));
-        }
-        // The schema has seen all it can see; what is left are types that it describes too loosely.
-        let options = tree::options(DuplicateKeyPolicy::Error);
-        let config: Config = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| fail(vec![not_yaml(&error)]))?;
-        problems.extend(config.contradictions().into_iter().map(|mut problem| {
-            problem.place = tree.find(&problem.path).map(|node| (node.at.line, node.at.column));
-            problem
+    fn merge_environment(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Vec<Problem> {
+        let mut problems = match lookup(ATTRIBUTES_VARIABLE) {
+            Some(text) => self.merge_attributes(&text),
+            None => Vec::new(),
+        };
+        let before = leaves(&self.config.otlp);
+        problems.extend(self.config.otlp.apply_env(lookup).into_iter().map(|error| Problem {
+            source: error.key,
+            place: None,
+            path: String::new(),
+            what: error.problem,
+            fix: String::new(),
         }));
-        if !problems.is_empty() {
-            return Err(fail(problems));
+        for path in leaves(&self.config.otlp).difference(&before) {
+            self.origins.insert(format!("otlp.{path}"), "environment".into());
         }
-        let mut loaded = Self { config, origins: BTreeMap::new() };
-        loaded.note_origins(source, &tree, "");
-        Ok(loaded)
+        problems
     }
 
     /// Adds what `OTEL_RESOURCE_ATTRIBUTES` holds: `key=value` pairs with commas between them,
     /// percent-encoded.
-    fn merge_attributes(&mut self, text: &str) -> Result<(), ConfigError> {
-        let problem = |pair: &str| Problem {
-            place: None,
-            path: String::new(),
-            what: format!("`{pair}` is not `key=value`"),
-            fix: "write `key=value,key=value`; percent-encode commas and equals signs".into(),
-        };
+    fn merge_attributes(&mut self, text: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let parts = pair.split_once('=').map(|(key, value)| (key.trim(), percent_decode(value.trim())));
             let Some((key, Some(value))) = parts.filter(|(key, _)| !key.is_empty()) else {
-                problems.push(problem(pair));
+                problems.push(Problem {
+                    source: ATTRIBUTES_VARIABLE.into(),
+                    place: None,
+                    path: String::new(),
+                    what: format!("`{pair}` is not `key=value`"),
+                    fix: "write `key=value,key=value`; percent-encode commas and equals signs".into(),
+                });
                 continue;
             };
-            let path = format!("resource_attributes.{key}");
             if !self.config.resource_attributes.contains_key(key) {
                 self.config.resource_attributes.insert(key.into(), value);
-                self.origins.insert(path, ATTRIBUTES_VARIABLE.into());
+                self.origins.insert(format!("resource_attributes.{key}"), ATTRIBUTES_VARIABLE.into());
             }
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError { source: ATTRIBUTES_VARIABLE.into(), problems })
-        }
+        problems
     }
 
     fn note_origins(&mut self, source: &str, node: &Node, path: &str) {
@@ -186,20 +201,32 @@ impl Loaded {
                 self.note_origins(source, &entry.node, &path);
             }
         } else {
-            let Place { line, .. } = node.at;
-            self.origins.insert(path.into(), format!("{source}:{line}"));
+            self.origins.insert(path.into(), format!("{source}:{}", node.at.line));
         }
     }
+}
+
+/// The paths of all values in a section.
+fn leaves(section: &impl Serialize) -> BTreeSet<String> {
+    let json = serde_json::to_value(section).expect("a configuration has only string keys");
+    let mut paths = BTreeSet::new();
+    print::collect(&json, "", 0, &mut |_, path, _, is_value| {
+        if is_value {
+            paths.insert(path.to_owned());
+        }
+    });
+    paths
 }
 
 const ATTRIBUTES_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 impl Config {
-    /// Values that are each in range but do not go together.
-    fn contradictions(&self) -> Vec<Problem> {
+    /// Values that are each in range but do not go together. Their source is not known here.
+    pub(crate) fn contradictions(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut report = |path: &str, what: String, fix: String| {
-            problems.push(Problem { place: None, path: path.into(), what, fix });
+            let source = String::new();
+            problems.push(Problem { source, place: None, path: path.into(), what, fix });
         };
         let Rings { drain_min, drain_max, priority_bytes, bulk_bytes } = self.rings;
         if drain_min > drain_max {
@@ -218,6 +245,9 @@ impl Config {
         if self.sensors.on().next().is_none() {
             report("sensors", "every sensor is off".into(), "set at least one to `true`".into());
         }
+        for error in self.otlp.check() {
+            report(&format!("otlp.{}", error.key), error.problem, String::new());
+        }
         problems
     }
 }
@@ -227,11 +257,12 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Config).to_value()
 }
 
-fn not_yaml(error: &serde_saphyr::Error) -> Problem {
+fn not_yaml(source: &str, error: &serde_saphyr::Error) -> Problem {
     let place = error.location().map(Place::of).unwrap_or(Place::START);
     let text = error.to_string();
     let what = text.lines().next().unwrap_or_default();
     Problem {
+        source: source.into(),
         place: Some((place.line, place.column)),
         path: String::new(),
         // The place is said already.

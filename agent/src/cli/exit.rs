@@ -58,7 +58,7 @@ mod tests {
         let refusal = || Refusal { exit: Exit::NoPrivilege, message: "no CAP_BPF".into() };
         let wrapped = Err::<(), _>(refusal()).context("loading").unwrap_err();
         assert_eq!(Exit::of(&wrapped), Exit::NoPrivilege);
-        let config = ConfigError { source: "f".into(), problems: Vec::new() };
+        let config = ConfigError { problems: Vec::new() };
         assert_eq!(Exit::of(&config.into()), Exit::Usage);
         assert_eq!(Exit::of(&anyhow::anyhow!("other")), Exit::Failure);
     }

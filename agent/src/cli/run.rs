@@ -6,7 +6,7 @@ use tarsier_abi::Sensor;
 
 use super::{Exit, Refusal, doctor, log};
 use crate::config::units::{Duration, Listen};
-use crate::config::{Loaded, LogLevel, Sensors, Stdout, sensor_by_name};
+use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, Stdout, sensor_by_name};
 
 /// Options of `tarsier run`. Each wins over the same option of the configuration file.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,9 @@ pub(super) struct Args {
     /// Form of events on standard output.
     #[arg(long, short, value_name = "FORM")]
     output: Option<Stdout>,
+    /// Where to send OTLP over gRPC, such as http://localhost:4317.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// Turn on exactly these sensors (see `tarsier sensors`).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = sensor)]
     sensors: Option<Vec<Sensor>>,
@@ -55,6 +58,10 @@ impl Args {
             config.output.stdout = output;
             note("output.stdout", "--output");
         }
+        if let Some(endpoint) = &self.otlp_endpoint {
+            config.otlp.endpoint = Some(endpoint.clone());
+            note("otlp.endpoint", "--otlp-endpoint");
+        }
         if let Some(sensors) = &self.sensors {
             config.sensors = Sensors::only(sensors);
             note("sensors", "--sensors");
@@ -71,6 +78,13 @@ impl Args {
             config.log.level = level;
             note("log.level", "--log-level");
         }
+        // The file was found to be well, so what is wrong now came with a flag.
+        let problems = loaded.config.contradictions().into_iter();
+        let problems = problems.map(|problem| {
+            let source = loaded.origins.get(&problem.path).cloned().unwrap_or_else(|| "command line".into());
+            Problem { source, ..problem }
+        });
+        ConfigError::check(problems.collect())?;
         Ok(loaded)
     }
 }

@@ -11,22 +11,29 @@ use super::units::{ByteSize, Duration, Listen, UnitError};
 /// One mistake: where, what, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The file, environment variable or flag that holds it.
+    pub source: String,
     /// Line and column, from 1; none if it is not in a file.
     pub place: Option<(u64, u64)>,
     /// The option, keys joined by dots; empty = the document.
     pub path: String,
     /// What is wrong.
     pub what: String,
-    /// What to write instead.
+    /// What to write instead; empty if `what` says so.
     pub fix: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+        f.write_str(&self.source)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
         }
-        write!(f, "{}\n    fix: {}", self.what, self.fix)
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
+        }
+        write!(f, ": {}", self.what)?;
+        if self.fix.is_empty() { Ok(()) } else { write!(f, "\n    fix: {}", self.fix) }
     }
 }
 
@@ -87,19 +94,21 @@ impl<'a> SchemaAt<'a> {
 }
 
 /// Every mistake that the schema can see, in document order.
-pub(super) fn check(tree: &Node, schema: &Json) -> Vec<Problem> {
-    let mut walk = Walk { problems: Vec::new() };
+pub(super) fn check(source: &str, tree: &Node, schema: &Json) -> Vec<Problem> {
+    let mut walk = Walk { source, problems: Vec::new() };
     walk.node(tree, SchemaAt::root(schema), &mut String::new());
     walk.problems
 }
 
-struct Walk {
+struct Walk<'a> {
+    source: &'a str,
     problems: Vec<Problem>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn report(&mut self, at: Place, path: &str, what: String, fix: String) {
-        self.problems.push(Problem { place: Some((at.line, at.column)), path: path.into(), what, fix });
+        let place = Some((at.line, at.column));
+        self.problems.push(Problem { source: self.source.into(), place, path: path.into(), what, fix });
     }
 
     fn node(&mut self, node: &Node, schema: SchemaAt<'_>, path: &mut String) {

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::Loaded;
 
 /// The whole configuration, defaults included. A comment behind each value says where it came from.
+/// Values of headers are not shown.
 pub fn print(loaded: &Loaded) -> String {
     let json = serde_json::to_value(&loaded.config).expect("a configuration has only string keys");
     let mut lines = Vec::new();
@@ -27,7 +28,12 @@ pub fn print(loaded: &Loaded) -> String {
 }
 
 /// Calls `line(indent, path, text, is_value)` for each line, top to bottom.
-fn collect(json: &Json, path: &str, indent: usize, line: &mut dyn FnMut(usize, &str, String, bool)) {
+pub(super) fn collect(
+    json: &Json,
+    path: &str,
+    indent: usize,
+    line: &mut dyn FnMut(usize, &str, String, bool),
+) {
     let Json::Object(map) = json else { return };
     for (key, value) in map {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -48,7 +54,7 @@ fn collect(json: &Json, path: &str, indent: usize, line: &mut dyn FnMut(usize, &
     }
 }
 
-/// A scalar, an empty list or an empty map; JSON's spelling of the rest is YAML too.
+/// A scalar, an empty list or an empty map; apart from text, JSON's spelling is YAML too.
 fn scalar(json: &Json) -> String {
     match json {
         Json::String(string) => text(string),
@@ -69,5 +75,21 @@ fn text(string: &str) -> String {
         && string.ends_with(['s', 'm', 'h', 'B'])
         && string.chars().all(|c| c.is_ascii_alphanumeric())
         && !string.starts_with("0x");
-    if plain || amount { string.to_owned() } else { Json::from(string).to_string() }
+    if plain || amount { string.to_owned() } else { quoted(string) }
+}
+
+/// In double quotes. JSON escapes fewer characters than YAML asks for.
+fn quoted(string: &str) -> String {
+    let mut text = String::from('"');
+    for letter in string.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            '\n' => text.push_str("\\n"),
+            ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' => {
+                text.push(letter);
+            }
+            other => text.push_str(&format!("\\U{:08X}", u32::from(other))),
+        }
+    }
+    text + "\""
 }

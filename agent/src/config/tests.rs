@@ -1,6 +1,20 @@
 //! What users meet: all mistakes at once, a printed configuration that reads back, a fresh page.
 
+use proptest::prelude::*;
+
 use super::*;
+
+/// With an empty environment.
+fn parse(source: &str, text: &str) -> Result<Loaded, ConfigError> {
+    Loaded::parse(source, text, |_| None)
+}
+
+/// With these variables.
+fn with_env(text: &str, env: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    Loaded::parse("t.yaml", text, |name| {
+        env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    })
+}
 
 const FIVE: &str = "\
 sensors:
@@ -16,7 +30,7 @@ outputt:
 
 #[test]
 fn five_mistakes_show_all_five_with_place_and_fix() {
-    let error = Loaded::parse("bad.yaml", FIVE).unwrap_err();
+    let error = parse("bad.yaml", FIVE).unwrap_err();
     let found: Vec<_> =
         error.problems.iter().map(|problem| (problem.place.unwrap(), problem.path.as_str())).collect();
     assert_eq!(
@@ -40,7 +54,7 @@ fn five_mistakes_show_all_five_with_place_and_fix() {
     }
     let text = error.to_string();
     assert!(text.starts_with("bad.yaml:2:3: sensors.tpc: no such option\n    fix: did you mean"), "{text}");
-    assert!(text.ends_with("5 problems in bad.yaml"), "{text}");
+    assert!(text.ends_with("5 problems in the configuration"), "{text}");
 }
 
 #[test]
@@ -68,7 +82,7 @@ fn each_kind_of_mistake() {
             "every sensor is off",
         ),
     ] {
-        let error = Loaded::parse("f", text).unwrap_err();
+        let error = parse("f", text).unwrap_err();
         assert_eq!(error.problems.len(), 1, "{text}: {error}");
         assert!(error.problems[0].what.contains(what), "{text}: {error}");
         assert_eq!(error.problems[0].place, Some(place), "{text}: {error}");
@@ -78,7 +92,7 @@ fn each_kind_of_mistake() {
 
 #[test]
 fn broken_yaml_is_one_problem_with_a_place() {
-    let error = Loaded::parse("f", "flows: [1,\nlog: {").unwrap_err();
+    let error = parse("f", "flows: [1,\nlog: {").unwrap_err();
     assert_eq!(error.problems.len(), 1);
     assert!(error.problems[0].place.is_some(), "{error}");
 }
@@ -86,7 +100,7 @@ fn broken_yaml_is_one_problem_with_a_place() {
 #[test]
 fn nothing_means_defaults() {
     for text in ["", "# only a comment\n", "---\n", "{}"] {
-        assert_eq!(Loaded::parse("f", text).unwrap().config, Config::default(), "{text:?}");
+        assert_eq!(parse("f", text).unwrap().config, Config::default(), "{text:?}");
     }
 }
 
@@ -101,10 +115,13 @@ flows: {interval: 1500ms}
 ops: {listen: none}
 resource_attributes: {k8s.node.name: n1, 'odd: key': 'true', port: '80', 'naïve': \"a\\nb\"}
 ";
-    let mut loaded = Loaded::parse("t.yaml", text).unwrap();
-    loaded.merge_attributes("k8s.node.name=other,zone=a%2Cb").unwrap();
+    let env = [
+        ("OTEL_RESOURCE_ATTRIBUTES", "k8s.node.name=other,zone=a%2Cb"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+    ];
+    let loaded = with_env(text, &env).unwrap();
     let printed = print(&loaded);
-    let again = Loaded::parse("printed", &printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    let again = parse("printed", &printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
     assert_eq!(again.config, loaded.config, "{printed}");
     assert_eq!(loaded.config.resource_attributes["k8s.node.name"], "n1", "the file wins");
     assert_eq!(loaded.config.resource_attributes["zone"], "a,b");
@@ -117,13 +134,33 @@ resource_attributes: {k8s.node.name: n1, 'odd: key': 'true', port: '80', 'naïve
     assert!(line("fork: false").ends_with("# t.yaml:1"), "{printed}");
     assert!(line("interval: 1500ms").ends_with("# t.yaml:5"), "{printed}");
     assert!(line("zone:").ends_with("# OTEL_RESOURCE_ATTRIBUTES"), "{printed}");
+    assert!(line("endpoint: \"http://collector:4317\"").ends_with("# environment"), "{printed}");
     assert!(line("max_entries: 65536").ends_with("# default"), "{printed}");
 }
 
 #[test]
-fn bad_attributes_name_the_variable() {
-    let error = Loaded::default().merge_attributes("a=1,b,=c,d=%zz").unwrap_err();
-    assert_eq!((error.source.as_str(), error.problems.len()), ("OTEL_RESOURCE_ATTRIBUTES", 3));
+fn mistakes_in_the_environment_name_the_variable() {
+    let env = [("OTEL_RESOURCE_ATTRIBUTES", "a=1,b,=c,d=%zz"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")];
+    let error = with_env("", &env).unwrap_err();
+    let sources: Vec<&str> = error.problems.iter().map(|problem| problem.source.as_str()).collect();
+    let attributes = "OTEL_RESOURCE_ATTRIBUTES";
+    assert_eq!(sources, [attributes, attributes, attributes, "OTEL_EXPORTER_OTLP_TIMEOUT"], "{error}");
+}
+
+#[test]
+fn exporter_mistakes_have_places_too() {
+    let text = "otlp:\n  endpoint: 'collector'\n  traces:\n    endpoint: 'http://x:1/path'\n";
+    let error = with_env(text, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://fine:4317")]).unwrap_err();
+    let places: Vec<_> = error.problems.iter().map(|problem| problem.place).collect();
+    assert_eq!(places, [Some((2, 13)), Some((4, 15))], "{error}");
+    assert!(error.to_string().starts_with("t.yaml:2:13: otlp.endpoint: "), "{error}");
+}
+
+#[test]
+fn header_values_are_never_printed() {
+    let text = "otlp: {endpoint: 'http://x:1', headers: {api-key: hush}}\n";
+    let printed = print(&parse("f", text).unwrap());
+    assert!(printed.contains("api-key") && !printed.contains("hush"), "{printed}");
 }
 
 #[test]
@@ -135,5 +172,29 @@ fn the_reference_page_is_fresh() {
 fn every_option_is_documented() {
     for line in reference().lines().filter(|line| line.starts_with("| `")) {
         assert!(!line.ends_with("|  |"), "no documentation: {line}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_prints_so_that_it_reads_back(key in "\\PC{1,20}", value in prop::collection::vec(any::<char>(), 0..20)) {
+        let value = String::from_iter(value);
+        let mut loaded = Loaded::default();
+        loaded.config.resource_attributes.insert(key, value.clone());
+        loaded.config.redaction.patterns = vec![regex::escape(&value)];
+        let printed = print(&loaded);
+        let again = parse("printed", &printed);
+        prop_assert_eq!(again.map(|again| again.config), Ok(loaded.config), "{}", printed);
+    }
+
+    #[test]
+    fn no_document_panics(text in "[a-z:{}\\[\\]&*!|>'\"%#\\-?, \n0-9~<]{0,60}") {
+        let options = ["", "flows:\n  ", "sensors: ", "resource_attributes: "];
+        for start in options {
+            // Either outcome is fine; a problem always has words.
+            if let Err(error) = parse("f", &format!("{start}{text}")) {
+                prop_assert!(error.problems.iter().all(|problem| !problem.what.is_empty()));
+            }
+        }
     }
 }

@@ -51,6 +51,12 @@ impl Duration {
     }
 }
 
+impl From<Duration> for std::time::Duration {
+    fn from(duration: Duration) -> Self {
+        duration.0
+    }
+}
+
 impl ByteSize {
     /// From a number of bytes.
     pub const fn from_bytes(bytes: u64) -> Self {

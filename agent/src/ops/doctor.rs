@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapType;
 use serde::Serialize;
+use tarsier_abi::Sensor;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -116,6 +117,20 @@ pub fn blockers() -> Vec<Check> {
     checks.push(bpf_syscall());
     checks.retain(|check| matches!(check.status, Status::NoPrivilege | Status::Unavailable));
     checks
+}
+
+/// What became of one sensor: on, or why not. The process core is what every other event is named
+/// by, so nothing works without it.
+pub fn sensor(sensor: Sensor, state: &Result<(), String>) -> Check {
+    let name = format!("sensor {}", sensor.name());
+    let is_core = matches!(sensor, Sensor::Cgroup | Sensor::Exec | Sensor::Fork | Sensor::Exit);
+    match state {
+        Ok(()) => Check::new(&name, Status::Ok, sensor.doc()),
+        Err(reason) if is_core => Check::new(&name, Status::Unavailable, format!("off: {reason}"))
+            .fix("boot a kernel with BTF raw tracepoints (5.10 or newer)"),
+        Err(reason) => Check::new(&name, Status::Degraded, format!("off: {reason}"))
+            .fix("boot a kernel that has it; everything else works without"),
+    }
 }
 
 impl Host {
@@ -363,6 +378,15 @@ mod tests {
             ("sys/kernel/security/lockdown", b"none [integrity] confidentiality\n"),
         ]);
         assert_eq!((good.btf().status, good.lockdown().status), (Status::Ok, Status::Ok));
+    }
+
+    #[test]
+    fn only_the_process_core_is_indispensable() {
+        let off = Err("needs tcp_sock.srtt_us".to_owned());
+        assert_eq!(sensor(Sensor::Tcp, &Ok(())).status, Status::Ok);
+        assert_eq!(sensor(Sensor::Tcp, &off).status, Status::Degraded);
+        assert_eq!(sensor(Sensor::Exec, &off).status, Status::Unavailable);
+        assert!(sensor(Sensor::Tcp, &off).detail.contains("srtt_us"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl View<'_> {
             };
             Row::new([
                 owner(&connection.process, connection.pid),
-                connection.workload.clone(),
+                shown(&connection.workload),
                 format!("{} {arrow} {}", connection.local, connection.peer),
                 format!("{:>9}/s", bytes(connection.bytes_per_s)),
                 format!("{:>9}", bytes(connection.sent as f64)),
@@ -138,8 +138,8 @@ impl View<'_> {
                 format!("{:>6}", process.uid),
                 format!("{:>7}", age(process.age_ms)),
                 exit,
-                process.workload.clone(),
-                process.command.clone(),
+                shown(&process.workload),
+                shown(&process.command),
             ])
         });
         let widths = [
@@ -209,9 +209,14 @@ impl Widget for View<'_> {
 fn owner(process: &str, pid: u32) -> String {
     match (process, pid) {
         ("", 0) => "?".to_owned(),
-        (name, 0) => name.to_owned(),
-        (name, pid) => format!("{name} {pid}"),
+        (name, 0) => shown(name),
+        (name, pid) => format!("{} {pid}", shown(name)),
     }
+}
+
+/// On one line: a process may be called anything, line breaks and escape sequences included.
+fn shown(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// Four digits at most and a unit: `1.23 MB`.

@@ -102,6 +102,17 @@ fn small_terminals_and_empty_states_do_not_panic() {
 }
 
 #[test]
+fn what_a_process_is_called_cannot_drive_the_terminal() {
+    let mut state = sample();
+    state.processes[0].command = "sh \x1b[2J\x07\u{9b}2J\r\nevil".into();
+    state.connections[0].process = "\x1b]0;title\x07".into();
+    let view = View { state: &state, sort: Sort::Rate, is_coloured: false };
+    let text = view.plain(140, 30);
+    assert!(text.contains("evil"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+}
+
+#[test]
 fn plain_frames_are_the_same_text() {
     let state = sample();
     let view = View { state: &state, sort: Sort::Rate, is_coloured: false };
