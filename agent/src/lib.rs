@@ -10,3 +10,4 @@ mod fresh;
 pub mod host;
 pub mod kernel;
 pub mod ops;
+pub mod pipeline;

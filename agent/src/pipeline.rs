@@ -80,7 +80,7 @@ struct Sweep {
 pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> {
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare().context("preparing the self-test")?;
-    let mut kernel = Kernel::load(&load_options(config, &hierarchy, &selftest)?)?;
+    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest)?)?;
     let waiter = Waiter::new()?;
     for descriptor in kernel.ring_descriptors()? {
         waiter.watch(descriptor)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tarsier_abi::Sensor;
 
-use super::{Exit, Refusal, doctor, log};
+use super::{Exit, doctor, log};
 use crate::config::units::{Duration, Listen};
 use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, Stdout, sensor_by_name};
 

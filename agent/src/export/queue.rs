@@ -55,6 +55,11 @@ struct Fifo {
 }
 
 impl Queue {
+    /// The bound it was made with.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.lock().max_bytes
+    }
+
     /// An empty queue of at most `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {

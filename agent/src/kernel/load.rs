@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
 use aya::{Ebpf, EbpfLoader, Pod};
 use tarsier_abi::tcp::SweepBatch;
@@ -77,10 +78,17 @@ pub struct SensorState {
 /// The loaded object. Dropping it detaches everything.
 pub struct Kernel {
     ebpf: Ebpf,
+    links: Vec<AttachedLink>,
     /// Every sensor asked for, attached or not.
     pub sensors: Vec<SensorState>,
     /// Names this kernel's structure layout.
     pub fingerprint: u64,
+}
+
+/// A program in place.
+struct AttachedLink {
+    sensor: Sensor,
+    _link: BtfTracePointLink,
 }
 
 #[derive(Clone, Copy)]
@@ -125,7 +133,7 @@ impl Kernel {
             .collect();
         let btf = aya::Btf::from_sys_fs()?;
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
-        let mut kernel = Self { ebpf, sensors: Vec::new(), fingerprint: offsets.fingerprint() };
+        let mut kernel = Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
         for &sensor in &options.sensors {
             let state = match offsets.missing_for(sensor) {
                 Some(missing) => Err(format!("needs {}", missing.reason)),
@@ -151,26 +159,23 @@ impl Kernel {
     /// Detaches everything: nothing new is produced. What is in the rings stays readable.
     pub fn detach(&mut self) {
         for sensor in self.sensors.iter().map(|sensor| sensor.sensor).collect::<Vec<_>>() {
-            self.unload(sensor);
+            self.unlink(sensor);
         }
     }
 
     /// Takes one sensor out of service, for a reason that is shown wherever its state is.
     pub fn switch_off(&mut self, sensor: Sensor, reason: &str) {
-        self.unload(sensor);
+        self.unlink(sensor);
         for entry in self.sensors.iter_mut().filter(|entry| entry.sensor == sensor) {
             entry.state = Err(reason.to_owned());
         }
     }
 
-    /// A program's links go with it.
-    fn unload(&mut self, sensor: Sensor) {
-        for attach in sensor.attach() {
-            if let Some(program) = self.ebpf.program_mut(attach.program) {
-                // It was not loaded, then; nothing to take down.
-                let _ = program.unload();
-            }
-        }
+    fn unlink(&mut self, sensor: Sensor) {
+        let (these, others) = std::mem::take(&mut self.links).into_iter().partition(|link| link.sensor == sensor);
+        self.links = others;
+        // Closing the last descriptor of a link detaches it.
+        drop::<Vec<AttachedLink>>(these);
     }
 
     /// Descriptors of the rings in use, for waiting on.
@@ -264,7 +269,9 @@ impl Kernel {
                 .program_mut(attach.program)
                 .ok_or_else(|| format!("the object has no program {}", attach.program))?;
             let program: &mut BtfTracePoint = program.try_into().map_err(|error| chain(&error))?;
-            program.attach().map_err(|error| chain(&error))?;
+            let id = program.attach().map_err(|error| chain(&error))?;
+            let link = program.take_link(id).map_err(|error| chain(&error))?;
+            self.links.push(AttachedLink { sensor, _link: link });
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use tarsier_core::encode::ids::{FlowIds, FlowKey};
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
 use tarsier_core::encode::{
-    Clock, Encoded, Identity, LogsEncoder, MetricsEncoder, TracesEncoder,
+    Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder,
 };
 use tarsier_core::event::{FlowKind, Report, What};
 

@@ -131,6 +131,11 @@ impl OtlpExporter {
         self.max_request_bytes
     }
 
+    /// Most bytes that wait at once.
+    pub fn queue_limit_bytes(&self) -> usize {
+        self.queue.max_bytes()
+    }
+
     /// The ledger now.
     pub fn stats(&self) -> Snapshot {
         self.queue.snapshot()
