@@ -1,8 +1,8 @@
 //! Everything an exec record says of a process, captured from its task.
 
 use tarsier_abi::{
-    Header, Namespaces, Tail,
-    exec::{Creds, ExecRecord, PATH_MAX, flag},
+    Header, Namespaces, SCRATCH_BYTES, Tail,
+    exec::{ARGS_INLINE, Creds, ExecRecord, PATH_MAX, flag},
 };
 
 use crate::{
@@ -12,6 +12,10 @@ use crate::{
 };
 
 const FIXED: u32 = size_of::<ExecRecord>() as u32;
+// Executable, working directory and inline arguments fit behind the fixed part, and the second walk
+// has its room wherever the first one ended.
+const _: () = assert!(FIXED as usize + 2 * PATH_MAX + ARGS_INLINE <= SCRATCH_BYTES);
+const _: () = assert!(FIXED as usize + PATH_MAX + path::ROOM <= SCRATCH_BYTES);
 /// `PF_KTHREAD` (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
 /// Superblock magic numbers (include/uapi/linux/magic.h).

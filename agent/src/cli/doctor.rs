@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 
 use super::style::Style;
+use tarsier_abi::Sensor;
+
 use super::{Exit, Refusal};
 use crate::ops::admin::DEFAULT_SOCKET;
-use crate::ops::doctor::{Check, Status, checks};
+use crate::kernel::{Kernel, LoadOptions};
+use crate::ops::doctor::{Check, Status, checks, sensor};
 
 /// Options of `tarsier doctor`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,11 @@ enum Form {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let checks = checks(&args.admin_socket);
+    let mut checks = checks(&args.admin_socket);
+    // With a blocker every sensor fails, and its own message would hide the cause.
+    if verdict(&checks) == Exit::Ok {
+        checks.extend(sensors());
+    }
     let exit = verdict(&checks);
     match args.output {
         Form::Human => out.write_all(human(&checks, Style::of(&io::stdout())).as_bytes())?,
@@ -37,6 +44,22 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Loads every sensor's programs, which also finds their hooks, and attaches none.
+fn sensors() -> Vec<Check> {
+    let options = LoadOptions {
+        sensors: Sensor::ALL.to_vec(),
+        scope: None,
+        v1_controller: None,
+        priority_bytes: 64 << 10,
+        bulk_bytes: 64 << 10,
+        self_port: 0,
+    };
+    match Kernel::load(&options) {
+        Ok(kernel) => kernel.sensors.iter().map(|entry| sensor(entry.sensor, &entry.state)).collect(),
+        Err(error) => vec![Check::new("ebpf object", Status::Unavailable, error.to_string())],
+    }
 }
 
 /// A missing privilege goes first: giving it may change what else is found.

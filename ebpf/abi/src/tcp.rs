@@ -17,7 +17,8 @@ pub const ATTACH: &[Attach] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Op {
-    /// [`OpenRecord`]: `connect` begins (→ SYN_SENT); `task` is the one that connects.
+    /// [`OpenRecord`]: `connect` begins (→ SYN_SENT); `task` is the one that connects. Its sequence
+    /// number is not chosen yet.
     Open = 0,
     /// [`EstablishedRecord`]: the handshake is done, either side.
     Established = 1,
@@ -96,7 +97,7 @@ pub struct Tuple {
     pub cgroup: u64,
     /// Inode number of its network namespace.
     pub net_ns: u32,
-    /// Own initial sequence number, once established. Read together with `role`.
+    /// Own initial sequence number; proven only if `role` is known, which it is not in an open record.
     pub isn_local: u32,
     /// The peer's initial sequence number.
     pub isn_peer: u32,

@@ -84,6 +84,8 @@ fn open(sock: Ptr, cgroup: u64, op: Op, state: u8) {
     let Some(header) = emit::header(Sensor::Tcp, op as u8) else { return };
     let (mut tuple, addresses) = sock::tuple(sock, cgroup, state);
     tuple.flags |= flag::OWNED;
+    // The sequence number is chosen after the state: nothing is proven yet.
+    (tuple.isn_local, tuple.role) = (0, role::UNKNOWN);
     output!(OpenRecord { header, tuple, task: task::current_key(), addresses });
 }
 
