@@ -5,10 +5,19 @@
 
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
+mod cpio;
+mod demo;
+mod dist;
 mod ebpf;
 mod install;
+mod kernels;
 mod listing;
+mod peers;
+mod results;
 mod shell;
+mod tidy;
+mod tiers;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -17,7 +26,16 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask COMMAND [--yes]
 
+  demo [--backend]    the agent on this kernel, a small workload, what it looks like (root);
+                      --backend: also a real OpenTelemetry Collector and Jaeger
+  test [--quick]      every tier this machine can run; --quick: without guests and built backends
+  tidy                the house rules: arrows, sensor stems, file lengths, names
   ebpf [--check]      rebuild the checked-in eBPF object and its budget table; --check: prove them current
+  dist                the release binary, target/dist/tarsier: one static file
+  vm [--kernel NAME] [--filter TEXT]
+                      the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
+  peers               build the Collector and Jaeger that the tests use
+  help                this
 
   --yes     install what is missing without asking (the default where CI is set)
 
@@ -48,6 +66,36 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             options.finish()?;
             ebpf::run(consent, check)?;
         }
+        "tidy" => {
+            options.finish()?;
+            tidy::command()?;
+        }
+        "dist" => {
+            options.finish()?;
+            dist::dist(consent)?;
+        }
+        "peers" => {
+            options.finish()?;
+            peers::command(consent)?;
+        }
+        "vm" => {
+            let kernel = options.value("--kernel")?.unwrap_or_else(|| "6.1".into());
+            let filter = options.value("--filter")?.unwrap_or_default();
+            options.finish()?;
+            vm::command(consent, &kernel, &filter)?;
+        }
+        "demo" => {
+            let backend = options.take("--backend");
+            options.finish()?;
+            demo::command(consent, backend)?;
+        }
+        "test" => {
+            let quick = options.take("--quick");
+            options.finish()?;
+            if !tiers::run_all(consent, quick)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         other => bail!("no such command `{other}`\n\n{HELP}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -63,6 +111,15 @@ impl Options {
         let before = self.flags.len();
         self.flags.retain(|known| known != flag);
         self.flags.len() < before
+    }
+
+    fn value(&mut self, flag: &str) -> Result<Option<String>> {
+        let Some(at) = self.flags.iter().position(|known| known == flag) else { return Ok(None) };
+        if at + 1 >= self.flags.len() {
+            bail!("{flag} needs a value");
+        }
+        self.flags.remove(at);
+        Ok(Some(self.flags.remove(at)))
     }
 
     fn finish(&self) -> Result<()> {

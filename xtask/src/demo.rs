@@ -1,0 +1,271 @@
+//! `cargo xtask demo [--backend]`: the agent on this kernel, a small real workload in a cgroup of its
+//! own, what the agent says about it, and a clean end.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::install::{self, Consent};
+use crate::peers::{self, Peers};
+use crate::shell::{cargo, is_root, run, say, target_dir};
+
+/// What the agent writes on standard error once every sensor is attached.
+const READY: &str = "tarsier is ready";
+/// Longest that anything may take to start.
+const START: Duration = Duration::from_secs(60);
+/// Longest that the agent may take to flush and end.
+const STOP: Duration = Duration::from_secs(10);
+/// How often the workload runs.
+const ROUNDS: usize = 3;
+const COLLECTOR: &str = "127.0.0.1:4317";
+const JAEGER_OTLP: &str = "127.0.0.1:14317";
+const JAEGER_API: &str = "127.0.0.1:16686";
+
+/// Runs the demonstration.
+pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
+    install::bpf_toolchain(consent)?;
+    if !is_root() {
+        bail!("loading programs into the kernel needs root: sudo -E env PATH=\"$PATH\" cargo xtask demo");
+    }
+    let peers = match with_backend.then(|| peers::get(consent)).transpose()? {
+        Some(Err(gap)) => bail!(gap),
+        Some(Ok(peers)) => Some(peers),
+        None => None,
+    };
+    say("building the agent and the workload (release; some minutes when cold)");
+    run(cargo().args(["build", "--locked", "--release", "--bins", "-p", "tarsier", "-p", "tarsier-tests"]))?;
+    let folder = target_dir().join("demo");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let cgroup = Cgroup::new()?;
+    let backend = peers.map(|peers| Backend::start(&peers, &folder)).transpose()?;
+    let agent = Agent::start(&cgroup, backend.is_some())?;
+    for round in 1..=ROUNDS {
+        say(&format!(
+            "workload, round {round} of {ROUNDS}: processes, a client and a server, a failing connect"
+        ));
+        workload(&cgroup, &folder)?;
+    }
+    agent.stop()?;
+    if let Some(backend) = backend {
+        backend.show(&folder)?;
+    }
+    say("stopped: no program is attached any more, the cgroup is gone");
+    Ok(())
+}
+
+/// A cgroup that lives as long as the demonstration.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new() -> Result<Self> {
+        let mounts =
+            std::fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+        let mount =
+            mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+        let mount = mount.context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")?;
+        let path = Path::new(mount).join(format!("tarsier-demo-{}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// A process that does not outlive the demonstration.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Agent(Running);
+
+impl Agent {
+    /// Starts the agent on the cgroup and waits until its sensors are attached.
+    fn start(cgroup: &Cgroup, with_backend: bool) -> Result<Self> {
+        let mut command = Command::new(target_dir().join("release/tarsier"));
+        command.args(["run", "--output", "human", "--listen", "none", "--admin-socket", ""]);
+        command.arg("--scope-cgroup").arg(&cgroup.0);
+        if with_backend {
+            command.args(["--otlp-endpoint", &format!("http://{COLLECTOR}")]);
+        }
+        say(&format!("starting: tarsier run --scope-cgroup {}", cgroup.0.display()));
+        let child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting the agent")?;
+        let mut agent = Self(Running(child));
+        let lines = lines_of(agent.0.0.stderr.take().context("the agent has no standard error")?);
+        let end = Instant::now() + START;
+        loop {
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(READY) => break,
+                Ok(_) => {}
+                Err(_) => bail!("the agent did not become ready: `target/release/tarsier doctor` says why"),
+            }
+        }
+        Ok(agent)
+    }
+
+    /// SIGTERM, as a service manager would; the agent flushes and ends.
+    fn stop(mut self) -> Result<()> {
+        say("stopping the agent (SIGTERM)");
+        let child = &mut self.0.0;
+        run(Command::new("kill").args(["-TERM", &child.id().to_string()]))?;
+        let status = wait(child, STOP)?.context("the agent did not end after SIGTERM")?;
+        if status.success() { Ok(()) } else { bail!("the agent failed: {status}") }
+    }
+}
+
+/// Shows every line of the agent's own log, and passes it on.
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(|line| line.ok()) {
+            eprintln!("{line}");
+            // Nobody listens once the agent is ready; the lines are still shown.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// Runs the workload inside the cgroup; what it did goes to a file, since the agent tells it here.
+fn workload(cgroup: &Cgroup, folder: &Path) -> Result<()> {
+    let record = File::options().create(true).append(true).open(folder.join("workload.ndjson"))?;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && exec \"$2\" workload demo", "demo"]);
+    command.arg(&cgroup.0).arg(target_dir().join("release/tarsier-itest"));
+    run(command.stdout(record))
+}
+
+/// A Collector that keeps what it gets in a file and hands traces on to Jaeger.
+struct Backend {
+    _collector: Running,
+    _jaeger: Running,
+}
+
+impl Backend {
+    fn start(peers: &Peers, folder: &Path) -> Result<Self> {
+        for (name, address) in [("Collector", COLLECTOR), ("Jaeger", JAEGER_OTLP), ("Jaeger", JAEGER_API)] {
+            if TcpStream::connect(address).is_ok() {
+                bail!("{address} is taken, and the demonstration's {name} needs it: stop what listens there");
+            }
+        }
+        say("starting Jaeger and an OpenTelemetry Collector");
+        let jaeger = start(&peers.jaeger, folder, "jaeger", &jaeger_config(), JAEGER_API)?;
+        let collector = start(&peers.collector, folder, "collector", &collector_config(folder), COLLECTOR)?;
+        Ok(Self { _collector: collector, _jaeger: jaeger })
+    }
+
+    /// Says where the spans are; on a terminal, leaves time to look.
+    fn show(&self, folder: &Path) -> Result<()> {
+        let services = http_get(JAEGER_API, "/api/services")?;
+        let body = services.split("\r\n\r\n").nth(1).unwrap_or(&services).trim();
+        say(&format!("Jaeger knows these services: {body}"));
+        println!("    spans    http://{JAEGER_API}/api/traces?service=NAME");
+        println!(
+            "    all three signals, one JSON line per batch    {}",
+            folder.join("otlp.ndjson").display()
+        );
+        if std::io::stdin().is_terminal() {
+            println!("both run until you press Enter");
+            std::io::stdin().lock().read_line(&mut String::new())?;
+        }
+        Ok(())
+    }
+}
+
+fn jaeger_config() -> String {
+    format!(
+        "service:
+  extensions: [jaeger_storage, jaeger_query]
+  pipelines: {{traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+extensions:
+  jaeger_query: {{storage: {{traces: memory}}, http: {{endpoint: \"{JAEGER_API}\"}}, grpc: {{endpoint: \"127.0.0.1:16685\"}}}}
+  jaeger_storage: {{backends: {{memory: {{memory: {{max_traces: 100000}}}}}}}}
+receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{JAEGER_OTLP}\"}}}}}}}}
+exporters: {{jaeger_storage_exporter: {{trace_storage: memory}}}}
+"
+    )
+}
+
+fn collector_config(folder: &Path) -> String {
+    let file = folder.join("otlp.ndjson");
+    format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{COLLECTOR}\"}}}}}}}}
+exporters:
+  file: {{path: \"{}\"}}
+  otlp: {{endpoint: \"{JAEGER_OTLP}\", tls: {{insecure: true}}}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [file, otlp]}}
+    logs: {{receivers: [otlp], exporters: [file]}}
+    metrics: {{receivers: [otlp], exporters: [file]}}
+",
+        file.display()
+    )
+}
+
+/// Starts a backend and waits until it listens.
+fn start(program: &Path, folder: &Path, name: &str, config: &str, address: &str) -> Result<Running> {
+    let path = folder.join(format!("{name}.yaml"));
+    std::fs::write(&path, config).with_context(|| format!("writing {}", path.display()))?;
+    let log = folder.join(format!("{name}.log"));
+    let mut command = Command::new(program);
+    // Jaeger would trace itself into the Collector.
+    command.arg("--config").arg(&path).env("OTEL_TRACES_SAMPLER", "always_off");
+    let output = File::create(&log)?;
+    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
+    let mut running = Running(command.spawn().with_context(|| format!("starting {}", program.display()))?);
+    let end = Instant::now() + START;
+    while TcpStream::connect(address).is_err() {
+        if running.0.try_wait()?.is_some() || Instant::now() > end {
+            bail!("{name} does not listen on {address}; see {}", log.display());
+        }
+        // Nothing announces that a server listens.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(running)
+}
+
+/// The whole answer to one GET.
+fn http_get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+    stream.set_read_timeout(Some(STOP))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Waits for a child's end, at most `limit`.
+fn wait(child: &mut Child, limit: Duration) -> Result<Option<std::process::ExitStatus>> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > end {
+            return Ok(None);
+        }
+        // The standard library has no wait with a deadline.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,290 @@
+//! `cargo xtask test [--quick]`: every tier that this machine can run, one table, one closing line.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::dist::Binaries;
+use crate::install::{self, Consent};
+use crate::results::Results;
+use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
+use crate::{dist, ebpf, kernels, peers, tidy, vm};
+
+/// How one tier went.
+enum Outcome {
+    /// It ran; failures have been printed.
+    Ran { passed: usize, failed: usize, skipped: usize },
+    /// Not here, or not asked for: why.
+    NotRun(String),
+}
+
+struct Row {
+    tier: &'static str,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// The rows so far. A tier that fails does not keep the next ones from running.
+struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    fn tier(&mut self, tier: &'static str, work: impl FnOnce() -> Result<Outcome>) {
+        say(&format!("tier: {tier}"));
+        let start = Instant::now();
+        let outcome = match work() {
+            // A tier that finds nothing to test proves nothing.
+            Ok(Outcome::Ran { passed: 0, failed: 0, .. }) => {
+                eprintln!("{tier}: no test ran");
+                Outcome::Ran { passed: 0, failed: 1, skipped: 0 }
+            }
+            Ok(outcome) => outcome,
+            Err(error) => {
+                eprintln!("{tier}: {error:#}");
+                Outcome::Ran { passed: 0, failed: 1, skipped: 0 }
+            }
+        };
+        self.rows.push(Row { tier, outcome, took: start.elapsed() });
+    }
+
+    fn totals(&self) -> (usize, usize) {
+        self.rows.iter().fold((0, 0), |(all, bad), row| match row.outcome {
+            Outcome::Ran { passed, failed, .. } => (all + passed, bad + failed),
+            Outcome::NotRun(_) => (all, bad),
+        })
+    }
+
+    fn table(&self) -> String {
+        let mut text =
+            format!("{:<34} {:>7} {:>7} {:>7} {:>7}\n", "tier", "passed", "failed", "skipped", "time");
+        for Row { tier, outcome, took } in &self.rows {
+            // Writing to a String cannot fail.
+            let _ = match outcome {
+                Outcome::Ran { passed, failed, skipped } => {
+                    writeln!(text, "{tier:<34} {passed:>7} {failed:>7} {skipped:>7} {:>5} s", took.as_secs())
+                }
+                Outcome::NotRun(reason) => writeln!(text, "{tier:<34} not run: {reason}"),
+            };
+        }
+        text
+    }
+}
+
+/// Runs everything; true if nothing failed.
+pub(crate) fn run_all(consent: Consent, quick: bool) -> Result<bool> {
+    let mut report = Report { rows: Vec::new() };
+    let toolchain = install::bpf_toolchain(consent)?.is_some();
+    report.tier("tidy", || tidy::outcome().map(|broken| one_each(tidy::CHECKS, broken)));
+    report.tier("format, clippy, rustdoc", lint);
+    report.tier("licences", || licences(consent, quick));
+    report.tier("unit, property and doc tests", unit);
+    report.tier("eBPF object is current, in budget", || match toolchain {
+        true => ebpf::run(consent, true).map(|()| one_each(1, 0)),
+        false => Ok(Outcome::NotRun("this distribution packages no BPF toolchain".into())),
+    });
+    let mut binaries = None;
+    report.tier("static binaries", || {
+        let built = if quick { dist::quick_binaries(consent)? } else { dist::release_binaries(consent)? };
+        binaries = Some(built);
+        Ok(one_each(1, 0))
+    });
+    kernel_tiers(&mut report, consent, quick, binaries.as_ref());
+    println!("\n{}", report.table());
+    let (passed, failed) = report.totals();
+    println!("{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// The tiers that need the static binaries.
+fn kernel_tiers(report: &mut Report, consent: Consent, quick: bool, binaries: Option<&Binaries>) {
+    let left_out = || Ok(Outcome::NotRun("left out by --quick".into()));
+    let with = |work: &dyn Fn(&Binaries) -> Result<Outcome>| match binaries {
+        Some(binaries) => work(binaries),
+        None => bail!("the binaries were not built"),
+    };
+    report.tier("kernel: native", || {
+        with(&|binaries| match native_gap() {
+            Some(gap) => Ok(Outcome::NotRun(gap)),
+            None => native(consent, binaries),
+        })
+    });
+    report.tier("kernel: guests", || {
+        if quick { left_out() } else { with(&|binaries| guests(consent, binaries)) }
+    });
+    report.tier("real Collector and Jaeger", || {
+        with(&|binaries| match native_gap() {
+            _ if quick => left_out(),
+            Some(gap) => Ok(Outcome::NotRun(gap)),
+            None => backends(consent, binaries),
+        })
+    });
+}
+
+fn one_each(checks: usize, failed: usize) -> Outcome {
+    Outcome::Ran { passed: checks.saturating_sub(failed), failed, skipped: 0 }
+}
+
+fn lint() -> Result<Outcome> {
+    // The kernel side has no host build; `cargo xtask ebpf` compiles and checks it.
+    let host = ["--workspace", "--exclude", "tarsier-ebpf"];
+    let mut format = cargo();
+    format.args(["fmt", "--all", "--check"]);
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--locked", "--all-targets"]).args(host).args(["--", "-D", "warnings"]);
+    let mut docs = cargo();
+    docs.args(["doc", "--locked", "--no-deps"]).args(host).env("RUSTDOCFLAGS", "-D warnings");
+    let mut failed = 0;
+    for command in [&mut format, &mut clippy, &mut docs] {
+        if let Err(error) = run(command) {
+            eprintln!("{error:#}");
+            failed += 1;
+        }
+    }
+    Ok(one_each(3, failed))
+}
+
+/// Licences, sources and duplicate versions. Advisories need a database from the network that not every
+/// machine reaches; CI of the hosting platform checks them.
+fn licences(consent: Consent, quick: bool) -> Result<Outcome> {
+    if quick {
+        return Ok(Outcome::NotRun("left out by --quick".into()));
+    }
+    let deny = install::built_tool("cargo-deny", "0.20.2", consent)?;
+    let mut command = Command::new(deny);
+    command.current_dir(workspace()).args(["--offline", "--locked", "check"]);
+    run(command.args(["licenses", "bans", "sources"]))?;
+    Ok(one_each(3, 0))
+}
+
+/// `cargo test` of the default members; its own lines are shown and counted.
+fn unit() -> Result<Outcome> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--no-fail-fast"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().context("starting cargo test")?;
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for line in BufReader::new(child.stdout.take().context("cargo test has no output")?).lines() {
+        let line = line?;
+        if let Some((ok, bad, ignored)) = counts(&line) {
+            (passed, failed, skipped) = (passed + ok, failed + bad, skipped + ignored);
+        }
+        println!("{line}");
+    }
+    if !child.wait()?.success() && failed == 0 {
+        bail!("cargo test failed before its tests ran");
+    }
+    Ok(Outcome::Ran { passed, failed, skipped })
+}
+
+/// `test result: ok. 3 passed; 0 failed; 1 ignored; …`
+fn counts(line: &str) -> Option<(usize, usize, usize)> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut numbers = rest.split("; ").map(|part| part.split(' ').next().unwrap_or("").parse().ok());
+    Some((numbers.next()??, numbers.next()??, numbers.next()??))
+}
+
+/// What keeps this machine from running the agent, if anything does.
+fn native_gap() -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !is_root() {
+        Some("needs root (sudo)".into())
+    } else if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        Some("this kernel has no BTF".into())
+    } else if !mounts.contains(" - cgroup2 ") {
+        Some("no cgroup2 is mounted".into())
+    } else {
+        None
+    }
+}
+
+fn native(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
+    install::packages(&install::KERNEL_TESTS, consent)?;
+    let mut results = Results::default();
+    for group in ["selftest", "native"] {
+        let more: &[(&str, &Path)] = if group == "native" { &[("--agent", &binaries.agent)] } else { &[] };
+        results.add(itest(binaries, group, more)?);
+    }
+    results.expect_skips(&kernels::named("native")?.skips);
+    Ok(show("native", &results))
+}
+
+fn guests(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
+    let (mut all, mut gaps) = (Results::default(), Vec::new());
+    for kernel in kernels::list()?.iter().filter(|kernel| !kernel.package.is_empty()) {
+        match vm::run(consent, kernel, binaries, "")? {
+            vm::Outcome::Ran(mut results) => {
+                results.expect_skips(&kernel.skips);
+                show(&kernel.name, &results);
+                all.add(results);
+            }
+            vm::Outcome::Unsupported(gap) => gaps.push(format!("{}: {gap}", kernel.name)),
+        }
+    }
+    if all.is_empty() {
+        return Ok(Outcome::NotRun(gaps.join("; ")));
+    }
+    Ok(Outcome::Ran { passed: all.passed, failed: all.failed, skipped: all.skipped.len() })
+}
+
+fn backends(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
+    let peers = match peers::get(consent)? {
+        Ok(peers) => peers,
+        Err(gap) => return Ok(Outcome::NotRun(gap)),
+    };
+    let options: [(&str, &Path); 3] =
+        [("--agent", &binaries.agent), ("--collector", &peers.collector), ("--jaeger", &peers.jaeger)];
+    let mut results = itest(binaries, "backends", &options)?;
+    results.expect_skips(&[]);
+    Ok(show("backends", &results))
+}
+
+/// Runs one group of the test binary.
+fn itest(binaries: &Binaries, group: &str, options: &[(&str, &Path)]) -> Result<Results> {
+    let path = target_dir().join(format!("itest-{group}.ndjson"));
+    let mut command = Command::new(&binaries.itest);
+    command.arg(group).arg("--results").arg(&path);
+    for (name, value) in options {
+        command.arg(name).arg(value);
+    }
+    // Its exit code says that a test failed; which one, and whether it came to its end, the file says.
+    let status = command.stdin(Stdio::null()).status().context("starting the test binary")?;
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    Results::parse(&text).with_context(|| format!("tarsier-itest {group} ({status})"))
+}
+
+fn show(name: &str, results: &Results) -> Outcome {
+    for (test, reason) in &results.failures {
+        eprintln!("FAILED [{name}] {test}: {reason}");
+    }
+    for (test, reason) in &results.skipped {
+        println!("skipped [{name}] {test}: {reason}");
+    }
+    Outcome::Ran { passed: results.passed, failed: results.failed, skipped: results.skipped.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Report, counts};
+
+    #[test]
+    fn cargos_lines_are_counted() {
+        let line = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.01s";
+        assert_eq!(counts(line), Some((12, 1, 2)));
+        assert_eq!(counts("running 12 tests"), None);
+    }
+
+    #[test]
+    fn an_empty_tier_and_a_broken_one_fail_and_a_missing_one_does_not() {
+        let mut report = Report { rows: Vec::new() };
+        report.tier("empty", || Ok(Outcome::Ran { passed: 0, failed: 0, skipped: 4 }));
+        report.tier("broken", || anyhow::bail!("no"));
+        report.tier("elsewhere", || Ok(Outcome::NotRun("no root".into())));
+        report.tier("good", || Ok(Outcome::Ran { passed: 3, failed: 0, skipped: 0 }));
+        assert_eq!(report.totals(), (3, 2));
+        assert!(report.table().contains("not run: no root"));
+    }
+}

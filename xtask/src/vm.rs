@@ -1,0 +1,172 @@
+//! `cargo xtask vm [--kernel NAME] [--filter TEXT]`: the suite in a QEMU guest with another kernel.
+//!
+//! The guest is an initramfs: the test binary as init, the agent, busybox, a few modules. The first
+//! serial port is the console, the second brings the results, one JSON line each. No disk, no network.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cpio::Archive;
+use crate::dist::Binaries;
+use crate::install::{self, Consent};
+use crate::kernels::{self, Kernel, Unpacked};
+use crate::results::Results;
+use crate::shell::{say, target_dir, which};
+
+/// Programs that tests call by name and busybox is.
+const APPLETS: [&str; 12] =
+    ["sh", "cat", "sleep", "true", "false", "ls", "mkdir", "mount", "umount", "ip", "chroot", "echo"];
+
+/// The command: boots one guest and shows what ran.
+pub(crate) fn command(consent: Consent, kernel: &str, filter: &str) -> Result<()> {
+    let binaries = crate::dist::quick_binaries(consent)?;
+    match run(consent, &kernels::named(kernel)?, &binaries, filter)? {
+        Outcome::Ran(results) => {
+            println!("{}", results.summary());
+            if results.failed > 0 { bail!("{} tests failed in the guest", results.failed) } else { Ok(()) }
+        }
+        Outcome::Unsupported(reason) => bail!(reason),
+    }
+}
+
+/// How a guest went.
+pub(crate) enum Outcome {
+    /// It ran, with these results.
+    Ran(Results),
+    /// This machine cannot run it.
+    Unsupported(String),
+}
+
+/// Boots `kernel` and collects the results of its tests whose names contain `filter`.
+pub(crate) fn run(consent: Consent, kernel: &Kernel, binaries: &Binaries, filter: &str) -> Result<Outcome> {
+    if !install::packages(&install::GUESTS, consent)? {
+        return Ok(Outcome::Unsupported(
+            "this distribution packages no qemu-system-x86 or busybox-static".into(),
+        ));
+    }
+    let Some(unpacked) = kernel.fetch()? else {
+        return Ok(Outcome::Unsupported(format!("this distribution has no package {}", kernel.package)));
+    };
+    let folder = target_dir().join("vm").join(&kernel.name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let guest = Guest { kernel, unpacked: &unpacked, folder: &folder };
+    guest.write_initramfs(binaries)?;
+    say(&format!("booting {} in QEMU (console: {})", unpacked.package, guest.console().display()));
+    guest.boot(filter)?;
+    let text = std::fs::read_to_string(guest.results()).unwrap_or_default();
+    match Results::parse(&text) {
+        Ok(results) => Ok(Outcome::Ran(results)),
+        Err(error) => {
+            let console = std::fs::read(guest.console()).unwrap_or_default();
+            let console = String::from_utf8_lossy(&console);
+            let lines: Vec<&str> = console.lines().collect();
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            bail!("guest {}: {error:#}; the end of its console:\n{tail}", kernel.name)
+        }
+    }
+}
+
+struct Guest<'a> {
+    kernel: &'a Kernel,
+    unpacked: &'a Unpacked,
+    folder: &'a Path,
+}
+
+impl Guest<'_> {
+    fn console(&self) -> PathBuf {
+        self.folder.join("console.log")
+    }
+
+    fn results(&self) -> PathBuf {
+        self.folder.join("results.ndjson")
+    }
+
+    fn write_initramfs(&self, binaries: &Binaries) -> Result<()> {
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let mut archive = Archive::default();
+        archive.device("/dev/console", 5, 1);
+        for folder in ["/proc", "/sys", "/tmp", "/run", "/root"] {
+            archive.folder(folder);
+        }
+        archive.file("/bin/tarsier", &read(&binaries.agent)?);
+        archive.file("/bin/itest", &read(&binaries.itest)?);
+        archive.link("/init", "bin/itest");
+        let busybox = which("busybox").context("busybox is not installed")?;
+        archive.file("/bin/busybox", &read(&busybox)?);
+        for applet in APPLETS {
+            archive.link(&format!("/bin/{applet}"), "busybox");
+        }
+        archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
+        let mut list = String::new();
+        for module in &self.unpacked.modules {
+            let path = format!("/lib/modules/{}", module.file_name().unwrap_or_default().to_string_lossy());
+            archive.file(&path, &read(module)?);
+            list.push_str(&path);
+            list.push('\n');
+        }
+        archive.file("/etc/modules.list", list.as_bytes());
+        let path = self.folder.join("initramfs.cpio");
+        std::fs::write(&path, archive.finish()).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Runs QEMU until the guest powers off; kills it at the deadline or when its kernel has died.
+    fn boot(&self, filter: &str) -> Result<()> {
+        for old in [self.console(), self.results()] {
+            std::fs::write(&old, "").with_context(|| format!("emptying {}", old.display()))?;
+        }
+        let mut append = format!("console=ttyS0 panic=-1 quiet loglevel=4 {}", self.kernel.append);
+        if !filter.is_empty() {
+            append.push_str(&format!(" itest.filter={filter}"));
+        }
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-accel", "kvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-append",
+            &append,
+        ]);
+        command.arg("-kernel").arg(&self.unpacked.image);
+        command.arg("-initrd").arg(self.folder.join("initramfs.cpio"));
+        for port in [self.console(), self.results()] {
+            command.arg("-serial").arg(format!("file:{}", port.display()));
+        }
+        // QEMU complains that there is no KVM before it goes on without.
+        let errors = std::fs::File::create(self.folder.join("qemu.log"))?;
+        let mut child = command.stdin(Stdio::null()).stderr(errors).spawn().context("starting QEMU")?;
+        let (start, mut shown) = (Instant::now(), 0);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                if !status.success() {
+                    let log = std::fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default();
+                    bail!("QEMU failed ({status}): {}", log.trim());
+                }
+                return Ok(());
+            }
+            if start.elapsed() > self.kernel.timeout {
+                child.kill()?;
+                child.wait()?;
+                bail!(
+                    "guest {} still ran after {:?}; see {}",
+                    self.kernel.name,
+                    self.kernel.timeout,
+                    self.console().display()
+                );
+            }
+            // QEMU tells nobody when a serial port's file grows.
+            std::thread::sleep(Duration::from_millis(500));
+            let text = std::fs::read_to_string(self.results()).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            for line in lines.iter().skip(shown) {
+                println!("    [{}] {line}", self.kernel.name);
+            }
+            shown = lines.len();
+        }
+    }
+}
