@@ -83,8 +83,17 @@ pub struct Context {
     pub collector: Option<PathBuf>,
     /// A Jaeger 2.
     pub jaeger: Option<PathBuf>,
+    /// This machine may be emulated, some thirty times slower: see [`Context::many`].
+    pub emulated: bool,
     /// What the agent (and peers) of the current test wrote on stderr; printed when it fails.
     pub log: Arc<Log>,
+}
+
+impl Context {
+    /// `count` of something, a tenth of it in a guest: there it is the kernel that is tested, not the load.
+    pub fn many(&self, count: usize) -> usize {
+        if self.emulated { count / 10 } else { count }
+    }
 }
 
 /// How a test ended.

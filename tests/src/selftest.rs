@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use serde_json::Value as Json;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::harness::cgroup::{self, Cgroup};
 use crate::harness::peers::{Peers, attribute, list};
@@ -218,6 +219,9 @@ fn receiver_misbehaves_on_demand(_: &Context) -> anyhow::Result<()> {
     let receiver = Receiver::start()?;
     receiver.behave(Behaviour::Refuse(Code::ResourceExhausted));
     ensure!(send(&receiver, 3).is_err_and(|status| status.code() == Code::ResourceExhausted));
+    receiver.behave(Behaviour::Throttle(Duration::from_secs(3)));
+    let throttled = send(&receiver, 3).err().and_then(|status| status.get_details_retry_info()?.retry_delay);
+    ensure!(throttled == Some(Duration::from_secs(3)), "the delay told is {throttled:?}");
     receiver.behave(Behaviour::RejectOne);
     ensure!(send(&receiver, 3)? == 1);
     receiver.behave(Behaviour::Slow(Duration::from_millis(200)));
@@ -231,7 +235,7 @@ fn receiver_misbehaves_on_demand(_: &Context) -> anyhow::Result<()> {
     ensure!(send(&receiver, 1)? == 0);
     receiver.look(|seen| {
         ensure!(seen.logs.len() == 2 + 3 + 1, "kept {} records", seen.logs.len());
-        ensure!(seen.refused == 2, "counted {} refusals", seen.refused);
+        ensure!(seen.refused == 3, "counted {} refusals", seen.refused);
         Ok(())
     })?;
     let address = receiver.address();
