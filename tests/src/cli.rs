@@ -60,9 +60,14 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        "native" | "guest" => run(&native(), rest, true),
-        "backends" => run(&backends::tests(), rest, true),
-        "selftest" => run(&selftest::tests(), rest, false),
+        "native" => run(&native(), parse(rest)?, true),
+        "guest" => {
+            let mut options = parse(rest)?;
+            options.context.emulated = true;
+            run(&native(), options, true)
+        }
+        "backends" => run(&backends::tests(), parse(rest)?, true),
+        "selftest" => run(&selftest::tests(), parse(rest)?, false),
         other => Err(Usage(format!("no group {other}")).into()),
     }
 }
@@ -79,24 +84,24 @@ struct Options {
     context: Context,
 }
 
-/// Runs `tests` as the options in `arguments` say.
-pub(crate) fn run(tests: &[Test], arguments: &[OsString], with_agent: bool) -> anyhow::Result<ExitCode> {
-    let options = parse(arguments)?;
-    if with_agent && !options.context.agent.is_file() {
-        bail!("no agent at {} (--agent FILE)", options.context.agent.display());
+/// Runs `tests` as `options` say.
+fn run(tests: &[Test], options: Options, with_agent: bool) -> anyhow::Result<ExitCode> {
+    let Options { filter, results, context } = options;
+    if with_agent && !context.agent.is_file() {
+        bail!("no agent at {} (--agent FILE)", context.agent.display());
     }
     if !rustix::process::geteuid().is_root() {
         bail!("the tests need root: they make cgroups and namespaces and load BPF programs");
     }
-    let chosen: Vec<_> = tests.iter().filter(|test| test.name.contains(&options.filter)).copied().collect();
+    let chosen: Vec<_> = tests.iter().filter(|test| test.name.contains(&filter)).copied().collect();
     if chosen.is_empty() {
-        bail!("no test has {:?} in its name", options.filter);
+        bail!("no test has {filter:?} in its name");
     }
-    let results = match &options.results {
+    let results = match &results {
         Some(path) => Some(open(path)?),
         None => None,
     };
-    let good = runner::run(&chosen, &options.context, results)?;
+    let good = runner::run(&chosen, &context, results)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::agent::Log;
+use crate::harness::daemon::Log;
 use crate::harness::{cgroup, tool};
 
 /// Longest a test may take, slow guests included. A test waits on events with deadlines of its own;
@@ -83,8 +83,17 @@ pub struct Context {
     pub collector: Option<PathBuf>,
     /// A Jaeger 2.
     pub jaeger: Option<PathBuf>,
-    /// What the agents of the current test wrote on stderr; printed when it fails.
+    /// This machine may be emulated, some thirty times slower: see [`Context::many`].
+    pub emulated: bool,
+    /// What the agent (and peers) of the current test wrote on stderr; printed when it fails.
     pub log: Arc<Log>,
+}
+
+impl Context {
+    /// `count` of something, a tenth of it in a guest: there it is the kernel that is tested, not the load.
+    pub fn many(&self, count: usize) -> usize {
+        if self.emulated { count / 10 } else { count }
+    }
 }
 
 /// How a test ended.
@@ -145,7 +154,7 @@ fn report(name: &str, word: &str, reason: &str, millis: u64, context: &Context) 
     eprintln!("{word:4} {name} ({millis} ms){separator}{reason}");
     if word == "fail" {
         for line in context.log.tail(60) {
-            eprintln!("     agent| {line}");
+            eprintln!("     | {line}");
         }
     }
 }

@@ -1,17 +1,23 @@
 //! Proof that the harness and the workloads do what the tests believe they do; needs no agent.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use serde_json::Value as Json;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::harness::cgroup::{self, Cgroup};
+use crate::harness::peers::{Peers, attribute, list};
 use crate::harness::receiver::{Behaviour, Receiver};
 use crate::harness::scene::{self, Dialogue};
 use crate::harness::{exit, names, netns, programs};
@@ -52,6 +58,11 @@ pub fn tests() -> Vec<Test> {
             name: "selftest/receiver_misbehaves_on_demand",
             needs: &[],
             run: receiver_misbehaves_on_demand,
+        },
+        Test {
+            name: "selftest/peers_keep_what_they_are_sent",
+            needs: &[Need::Collector, Need::Jaeger],
+            run: peers_keep_what_they_are_sent,
         },
         Test { name: "selftest/programs_of_nobody", needs: &[], run: programs_of_nobody },
     ]
@@ -172,10 +183,14 @@ fn request(count: i64) -> ExportLogsServiceRequest {
 
 /// Sends it; how many records the server says it rejected.
 fn send(receiver: &Receiver, count: i64) -> Result<i64, Status> {
+    send_to(receiver.endpoint(), count)
+}
+
+fn send_to(endpoint: String, count: i64) -> Result<i64, Status> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Status::internal(error.to_string()))?;
     runtime.block_on(async {
-        let connected = LogsServiceClient::connect(receiver.endpoint()).await;
+        let connected = LogsServiceClient::connect(endpoint).await;
         let mut client = connected.map_err(|error| Status::unavailable(error.to_string()))?;
         let answer = client.export(request(count)).await?.into_inner();
         Ok(answer.partial_success.map_or(0, |partial| partial.rejected_log_records))
@@ -204,6 +219,9 @@ fn receiver_misbehaves_on_demand(_: &Context) -> anyhow::Result<()> {
     let receiver = Receiver::start()?;
     receiver.behave(Behaviour::Refuse(Code::ResourceExhausted));
     ensure!(send(&receiver, 3).is_err_and(|status| status.code() == Code::ResourceExhausted));
+    receiver.behave(Behaviour::Throttle(Duration::from_secs(3)));
+    let throttled = send(&receiver, 3).err().and_then(|status| status.get_details_retry_info()?.retry_delay);
+    ensure!(throttled == Some(Duration::from_secs(3)), "the delay told is {throttled:?}");
     receiver.behave(Behaviour::RejectOne);
     ensure!(send(&receiver, 3)? == 1);
     receiver.behave(Behaviour::Slow(Duration::from_millis(200)));
@@ -217,13 +235,54 @@ fn receiver_misbehaves_on_demand(_: &Context) -> anyhow::Result<()> {
     ensure!(send(&receiver, 1)? == 0);
     receiver.look(|seen| {
         ensure!(seen.logs.len() == 2 + 3 + 1, "kept {} records", seen.logs.len());
-        ensure!(seen.refused == 2, "counted {} refusals", seen.refused);
+        ensure!(seen.refused == 3, "counted {} refusals", seen.refused);
         Ok(())
     })?;
     let address = receiver.address();
     drop(receiver);
     let again = Receiver::start_at(address).context("the port of a stopped server")?;
     ensure!(send(&again, 1)? == 0);
+    Ok(())
+}
+
+/// The Collector writes logs down and Jaeger shows spans, read back as the tests of the backends do.
+fn peers_keep_what_they_are_sent(context: &Context) -> anyhow::Result<()> {
+    let peers = Peers::start(context)?;
+    send_to(peers.endpoint(), 3)?;
+    let name = Some(AnyValue { value: Some(Value::StringValue("peers".to_owned())) });
+    let service = KeyValue { key: names::SERVICE_NAME.to_owned(), value: name, ..KeyValue::default() };
+    // Jaeger searches by start time.
+    let now = u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos())?;
+    let spans = (1..=2).map(|number| Span {
+        trace_id: vec![7; 16],
+        span_id: vec![number; 8],
+        name: "TCP".to_owned(),
+        kind: i32::from(number) + 1,
+        start_time_unix_nano: now,
+        end_time_unix_nano: now + 1_000,
+        ..Span::default()
+    });
+    let scope = ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() };
+    let resource = Some(Resource { attributes: vec![service], ..Resource::default() });
+    let group = ResourceSpans { resource, scope_spans: vec![scope], ..ResourceSpans::default() };
+    let request = ExportTraceServiceRequest { resource_spans: vec![group] };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut client = TraceServiceClient::connect(peers.endpoint()).await?;
+        client.export(request).await?;
+        anyhow::Ok(())
+    })?;
+    let (written, jaeger) = peers.settle()?;
+    let logs = written.items("logs")?;
+    ensure!(
+        logs.len() == 3 && attribute(&logs[1].1, names::PID) == Some(2.into()),
+        "the Collector wrote {logs:?}"
+    );
+    let traces = jaeger.traces("peers", 1, Duration::from_secs(20))?;
+    let kinds: Vec<_> = list(&traces[0]["spans"]).iter().map(|span| span["tags"].to_string()).collect();
+    ensure!(kinds.len() == 2, "Jaeger has {} of 2 spans", kinds.len());
+    ensure!(
+        kinds.iter().any(|tags| tags.contains("server")) && kinds.iter().any(|tags| tags.contains("client"))
+    );
     Ok(())
 }
 

@@ -4,12 +4,14 @@
 pub mod agent;
 pub mod attributes;
 pub mod cgroup;
+pub mod daemon;
 pub mod exit;
 pub mod http;
 pub mod ledger;
 pub mod names;
 pub mod netns;
 pub mod pair;
+pub mod peers;
 pub mod programs;
 pub mod receiver;
 pub mod scene;

@@ -56,4 +56,8 @@ pub const REVERSE_BYTES: &str = "flow.reverse.bytes.total";
 /// string: refused, reset, timeout
 pub const ERROR_TYPE: &str = "error.type";
 /// int: segments the local socket sent again
-pub const RETRANSMITS: &str = "tarsier.tcp.retransmits";
+pub const RETRANSMITS: &str = "tarsier.flow.retransmits";
+/// bool, absent if not so: the connection is older than its start
+pub const START_OBSERVED: &str = "tarsier.flow.start_observed";
+/// Counter of payload bytes by workload, both directions of every reported socket.
+pub const BYTES_METRIC: &str = "tarsier.flow.bytes";

@@ -27,6 +27,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::seen::Seen;
 use super::wire::{Fuse, Wire};
@@ -42,6 +43,8 @@ pub enum Behaviour {
     Accept,
     /// Takes nothing and says why.
     Refuse(Code),
+    /// Takes nothing and says when to come again: RESOURCE_EXHAUSTED with RetryInfo.
+    Throttle(Duration),
     /// Says OK, and that it rejected one item of each request (the first, which is not kept).
     RejectOne,
     /// Takes everything, after this long.
@@ -71,7 +74,7 @@ impl Shared {
         let behaviour = {
             let mut state = self.lock();
             state.seen.requests += 1;
-            if matches!(state.behaviour, Behaviour::Refuse(_) | Behaviour::RejectOne) {
+            if !matches!(state.behaviour, Behaviour::Accept | Behaviour::Slow(_)) {
                 state.seen.refused += 1;
             }
             state.behaviour
@@ -81,6 +84,10 @@ impl Shared {
             Behaviour::Accept => Ok(false),
             Behaviour::RejectOne => Ok(true),
             Behaviour::Refuse(code) => Err(Status::new(code, "as the test told it")),
+            Behaviour::Throttle(delay) => {
+                let details = ErrorDetails::with_retry_info(Some(delay));
+                Err(Status::with_error_details(Code::ResourceExhausted, "as the test told it", details))
+            }
             Behaviour::Slow(delay) => {
                 tokio::time::sleep(delay).await;
                 Ok(false)

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::SCENE;
 use crate::harness::agent::FLUSH_DEADLINE;
-use crate::harness::scene::Scene;
+use crate::harness::scene::{ARRIVAL, Scene};
 use crate::harness::seen::{Item, Seen};
 use crate::harness::{names, pair};
 use crate::runner::{Context, Test};
@@ -30,19 +30,29 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 fn processes(context: &Context) -> anyhow::Result<()> {
     let scene = Scene::new(context, "once")?;
-    let lines = scene.workload(&["processes", "--count", &PROCESSES.to_string(), "--marker", "once"])?;
+    let count = context.many(PROCESSES);
+    let lines = scene.workload(&["processes", "--count", &count.to_string(), "--marker", "once"])?;
+    ensure!(lines.len() == count, "the script started {} processes", lines.len());
     // The script itself execs and exits in the scope, and is forked outside of it.
-    let expected = 3 * PROCESSES + 2;
+    let expected = 3 * count + 2;
     scene
         .receiver
         .wait("log of every event", DEADLINE, |seen| (seen.logs.len() >= expected).then_some(()))?;
-    scene.agent.ledger()?.nothing_lost()?;
+    balanced(&scene)?;
     scene.agent.terminate(FLUSH_DEADLINE)?;
     scene.receiver.look(|seen| {
         ensure!(seen.logs.len() == expected, "{} logs for {expected} events", seen.logs.len());
         let by_process = index(seen);
         lines.iter().try_for_each(|line| one_process(line, &by_process).with_context(|| line.to_string()))
     })
+}
+
+/// The ledger shows no loss, and every record produced as received once the rings are drained.
+fn balanced(scene: &Scene) -> anyhow::Result<()> {
+    scene
+        .agent
+        .wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))
+        .map(drop)
 }
 
 type ByProcess<'a> = HashMap<(&'a str, i64), Vec<&'a Item<LogRecord>>>;
@@ -78,12 +88,14 @@ fn one_process(line: &Value, by_process: &ByProcess<'_>) -> anyhow::Result<()> {
 
 fn connections(context: &Context) -> anyhow::Result<()> {
     let scene = Scene::new(context, "once")?;
-    let lines = scene.workload(&["connections", "--count", &CONNECTIONS.to_string()])?;
-    let expected = 2 * CONNECTIONS;
+    let count = context.many(CONNECTIONS);
+    let lines = scene.workload(&["connections", "--count", &count.to_string()])?;
+    ensure!(lines.len() == count, "the script made {} connections", lines.len());
+    let expected = 2 * count;
     scene
         .receiver
         .wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
-    scene.agent.ledger()?.nothing_lost()?;
+    balanced(&scene)?;
     scene.agent.terminate(FLUSH_DEADLINE)?;
     scene.receiver.look(|seen| {
         ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());

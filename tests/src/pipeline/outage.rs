@@ -18,6 +18,7 @@ use crate::runner::{Context, Test};
 pub(super) const TESTS: &[Test] = &[
     Test { name: "outage/absent_endpoint_gets_what_was_queued", needs: SCENE, run: absent_then_there },
     Test { name: "outage/unavailable_is_retried", needs: SCENE, run: unavailable_is_retried },
+    Test { name: "outage/throttled_is_retried", needs: SCENE, run: throttled_is_retried },
     Test { name: "outage/exhausted_is_accounted_for", needs: SCENE, run: exhausted_is_accounted_for },
     Test { name: "outage/partial_success_is_accounted_for", needs: SCENE, run: partial_is_accounted_for },
     Test { name: "outage/slow_endpoint_gets_everything", needs: SCENE, run: slow_gets_everything },
@@ -82,8 +83,17 @@ fn eager(context: &Context) -> anyhow::Result<(Cgroup, Receiver, Agent)> {
 }
 
 fn unavailable_is_retried(context: &Context) -> anyhow::Result<()> {
+    retried(context, Behaviour::Refuse(Code::Unavailable))
+}
+
+fn throttled_is_retried(context: &Context) -> anyhow::Result<()> {
+    retried(context, Behaviour::Throttle(Duration::from_millis(300)))
+}
+
+/// While the endpoint behaves so nothing is lost; once it accepts, everything arrives.
+fn retried(context: &Context, behaviour: Behaviour) -> anyhow::Result<()> {
     let (cgroup, receiver, agent) = eager(context)?;
-    receiver.behave(Behaviour::Refuse(Code::Unavailable));
+    receiver.behave(behaviour);
     cause(context, &cgroup, COUNT)?;
     receiver.wait("second attempt", RECOVERY, |seen| (seen.refused >= 2).then_some(()))?;
     receiver.behave(Behaviour::Accept);
@@ -138,12 +148,14 @@ fn cut_is_sent_again(context: &Context) -> anyhow::Result<()> {
 }
 
 fn full_queue_drops_by_cause(context: &Context) -> anyhow::Result<()> {
-    const QUEUE: usize = 200_000;
+    const QUEUE: usize = 60_000;
+    let count = context.many(1_000);
+    let events = 3 * count + 2;
     let cgroup = Cgroup::new("outage")?;
     let address = tool::free_address()?;
-    let config = format!("{EAGER}  queue:\n    max_bytes: {QUEUE}\n  max_request_bytes: 50000\n");
+    let config = format!("{EAGER}  queue:\n    max_bytes: {QUEUE}\n  max_request_bytes: 20000\n");
     let mut agent = Agent::start(context, cgroup.path(), &format!("http://{address}"), &config)?;
-    cause(context, &cgroup, 1_000)?;
+    cause(context, &cgroup, count)?;
     let full = [("signal", "logs"), ("outcome", "dropped"), ("cause", "queue_full")];
     let ledger = agent.wait_ledger("drop for want of room", RECOVERY, |ledger| {
         Ok(ledger.sum(ledger::ITEMS, &full)? > 0.0)
@@ -152,7 +164,7 @@ fn full_queue_drops_by_cause(context: &Context) -> anyhow::Result<()> {
     ensure!(held <= QUEUE as f64, "the queue holds {held} bytes, its bound is {QUEUE}");
     agent.assert_running()?;
     let receiver = Receiver::start_at(address).context("the endpoint that appears")?;
-    let given_up = all_accounted(&receiver, &agent, 3 * 1_000 + 2)?;
-    ensure!(given_up < 3_000.0, "nothing was kept");
+    let given_up = all_accounted(&receiver, &agent, events)?;
+    ensure!(given_up < events as f64, "nothing was kept");
     Ok(())
 }

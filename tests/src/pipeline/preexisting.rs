@@ -32,6 +32,10 @@ fn connection(context: &Context) -> anyhow::Result<()> {
     let (client, server) =
         receiver.wait("both spans of the older connection", ARRIVAL, |seen| pair::find(seen, &line))?;
     ensure!(client.kind() == Some(SpanKind::Client) && server.kind() == Some(SpanKind::Server));
+    for span in [&client, &server] {
+        let observed = span.attributes().flag(names::START_OBSERVED);
+        ensure!(observed == Some(true), "the start is told as if it had been seen: {observed:?}");
+    }
     pair::prove(&line, &client, &server)
 }
 
