@@ -35,8 +35,8 @@ use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
 use crate::kernel::{Kernel, LoadOptions};
 
-pub use desk::Desk;
 use background::Background;
+pub use desk::Desk;
 use outlet::Outlet;
 use stages::Stages;
 
@@ -128,8 +128,7 @@ impl Pipeline {
         for group in hierarchy.walk() {
             self.stages.cgroups.insert(group.id, group.parent, group.path.as_bytes());
         }
-        let findings =
-            seed::seed(&mut self.kernel, &mut self.stages, &mut self.outlet, selftest, scoped);
+        let findings = seed::seed(&mut self.kernel, &mut self.stages, &mut self.outlet, selftest, scoped);
         selftest::judge(&mut self.kernel, &findings)?;
         for sensor in &self.kernel.sensors {
             match &sensor.state {
@@ -236,4 +235,3 @@ fn load_options(config: &Config, hierarchy: &Hierarchy, selftest: &SelfTest) -> 
         self_port: selftest.port(),
     })
 }
-

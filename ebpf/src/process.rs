@@ -166,9 +166,8 @@ fn credentials(task: Ptr, record: *mut ExecRecord) {
         (*creds).egid = get(cred, &field::CRED_EGID);
         (*creds).loginuid = maybe(task, &field::TASK_LOGINUID).unwrap_or(u32::MAX);
         (*creds).session = maybe(task, &field::TASK_SESSIONID).unwrap_or(u32::MAX);
-        (*record).ns.user = follow(cred, &field::CRED_USER_NS)
-            .and_then(|ns| maybe(ns, &field::USER_NS_INUM))
-            .unwrap_or(0);
+        (*record).ns.user =
+            follow(cred, &field::CRED_USER_NS).and_then(|ns| maybe(ns, &field::USER_NS_INUM)).unwrap_or(0);
     }
 }
 

@@ -6,8 +6,8 @@ use super::style::Style;
 use tarsier_abi::Sensor;
 
 use super::{Exit, Refusal};
-use crate::ops::admin::DEFAULT_SOCKET;
 use crate::kernel::{Kernel, LoadOptions};
+use crate::ops::admin::DEFAULT_SOCKET;
 use crate::ops::doctor::{Check, Status, checks, sensor};
 
 /// Options of `tarsier doctor`.

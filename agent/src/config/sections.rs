@@ -163,11 +163,7 @@ pub struct Flows {
 
 impl Default for Flows {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(10),
-            max_connections: 262_144,
-            connection_key: String::new(),
-        }
+        Self { interval: Duration::from_secs(10), max_connections: 262_144, connection_key: String::new() }
     }
 }
 

@@ -66,7 +66,9 @@ pub enum CgroupError {
         error: io::Error,
     },
     /// A scope that is no cgroup of the v2 hierarchy.
-    #[error("scope {path}: not a cgroup below {mount}: give a path such as {mount}/system.slice or /system.slice")]
+    #[error(
+        "scope {path}: not a cgroup below {mount}: give a path such as {mount}/system.slice or /system.slice"
+    )]
     BadScope {
         /// As given.
         path: PathBuf,
@@ -91,9 +93,11 @@ impl Hierarchy {
 
     fn choose(mountinfo: &str, controllers: &str) -> Option<Self> {
         let mounts: Vec<(&str, &str, &str)> = mountinfo.lines().filter_map(mount).collect();
-        let v1 = |name: &str| mounts.iter().find(|(_, kind, options)| {
-            *kind == "cgroup" && options.split(',').any(|option| option == name)
-        });
+        let v1 = |name: &str| {
+            mounts.iter().find(|(_, kind, options)| {
+                *kind == "cgroup" && options.split(',').any(|option| option == name)
+            })
+        };
         let unified = mounts.iter().find(|(_, kind, _)| *kind == "cgroup2");
         if let Some((path, _, _)) = unified {
             let any_v1 = mounts.iter().any(|(_, kind, _)| *kind == "cgroup");

@@ -22,10 +22,10 @@ pub fn network_namespaces(processes: impl Iterator<Item = (u32, u32)>) -> HashMa
             continue;
         }
         // The process may be gone or replaced; the next one of the same namespace is tried then.
-        if let Ok(file) = File::open(format!("/proc/{tgid}/ns/net")) {
-            if file.metadata().is_ok_and(|metadata| metadata.ino() == u64::from(namespace)) {
-                found.insert(namespace, file);
-            }
+        if let Ok(file) = File::open(format!("/proc/{tgid}/ns/net"))
+            && file.metadata().is_ok_and(|metadata| metadata.ino() == u64::from(namespace))
+        {
+            found.insert(namespace, file);
         }
     }
     found

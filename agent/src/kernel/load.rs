@@ -133,7 +133,8 @@ impl Kernel {
             .collect();
         let btf = aya::Btf::from_sys_fs()?;
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
-        let mut kernel = Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
+        let mut kernel =
+            Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
         for &sensor in &options.sensors {
             let state = match offsets.missing_for(sensor) {
                 Some(missing) => Err(format!("needs {}", missing.reason)),
@@ -172,7 +173,8 @@ impl Kernel {
     }
 
     fn unlink(&mut self, sensor: Sensor) {
-        let (these, others) = std::mem::take(&mut self.links).into_iter().partition(|link| link.sensor == sensor);
+        let (these, others) =
+            std::mem::take(&mut self.links).into_iter().partition(|link| link.sensor == sensor);
         self.links = others;
         // Closing the last descriptor of a link detaches it.
         drop::<Vec<AttachedLink>>(these);

@@ -77,9 +77,7 @@ pub fn globals_from(btf: &Btf) -> Globals {
     Globals {
         EXIT_HAS_GROUP_DEAD: u32::from(btf.tracepoint_arity("sched_process_exit") >= Some(2)),
         // The helper's id is an enumerator of `enum bpf_func_id` in every kernel that has it.
-        CURRENT_IS_TYPED: u32::from(
-            btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some(),
-        ),
+        CURRENT_IS_TYPED: u32::from(btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()),
         SOCK_CGROUP_IS_POINTER: u32::from(pointer),
         SOCK_DONE_BIT: btf.enumerator("sock_flags", "SOCK_DONE").unwrap_or(1) as u32,
         ..Globals::default()

@@ -46,7 +46,9 @@ struct Mismatch {
 
 /// The layout that BTF promises is not the one in memory.
 #[derive(Debug, thiserror::Error)]
-#[error("self-test: {0}: the kernel's type information does not fit this kernel; report it with `tarsier doctor`")]
+#[error(
+    "self-test: {0}: the kernel's type information does not fit this kernel; report it with `tarsier doctor`"
+)]
 pub struct SelfTestError(String);
 
 impl SelfTest {
@@ -93,15 +95,11 @@ impl SelfTest {
         // The kernel rounds down; suspended time is in both.
         let near = expected.is_none_or(|expected| expected.abs_diff(ticks) <= 1);
         check("start_boottime", near.to_string(), Some(true.to_string()));
-        // SAFETY: calls without preconditions.
-        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-        // SAFETY: calls without preconditions.
-        let (euid, egid) = unsafe { (libc::geteuid(), libc::getegid()) };
         let creds = record.creds;
         check(
             "ids",
-            format!("{} {} {} {}", creds.uid, creds.gid, creds.euid, creds.egid),
-            in_initial_user_namespace().then(|| format!("{uid} {gid} {euid} {egid}")),
+            format!("{} {} {} {}", creds.uid, creds.euid, creds.gid, creds.egid),
+            own_ids().filter(|_| in_initial_user_namespace()),
         );
         let comm = String::from_utf8_lossy(&record.comm).trim_end_matches('\0').to_owned();
         check("comm", comm, read("comm"));
@@ -120,7 +118,11 @@ impl SelfTest {
         let exe = std::fs::read_link("/proc/self/exe").ok().map(|path| path.display().to_string());
         let mut path = Vec::new();
         exec.exe.write_into(&mut path);
-        check("exe", String::from_utf8_lossy(&path).into_owned(), exe.filter(|exe| !exe.ends_with(" (deleted)")));
+        check(
+            "exe",
+            String::from_utf8_lossy(&path).into_owned(),
+            exe.filter(|exe| !exe.ends_with(" (deleted)")),
+        );
         let inode = std::fs::metadata("/proc/self/exe").ok().map(|data| data.ino().to_string());
         check("exe_inode", record.exe_inode.to_string(), inode);
     }
@@ -189,6 +191,13 @@ fn start_ticks() -> Option<u64> {
     let text = read("stat")?;
     // The name may hold anything; the fields count from its closing parenthesis.
     text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Real and effective user, real and effective group.
+fn own_ids() -> Option<String> {
+    let (users, groups) = (status("Uid")?, status("Gid")?);
+    let (mut users, mut groups) = (users.split_whitespace(), groups.split_whitespace());
+    Some(format!("{} {} {} {}", users.next()?, users.next()?, groups.next()?, groups.next()?))
 }
 
 fn in_initial_user_namespace() -> bool {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tarsier_core::encode::ids::{FlowIds, FlowKey};
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
-use tarsier_core::encode::{
-    Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder,
-};
+use tarsier_core::encode::{Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
 use tarsier_core::event::{FlowKind, Report, What};
 
 use super::stages::Stages;
@@ -46,14 +44,16 @@ impl Outlet {
         let redaction =
             RedactConfig { enabled: config.redaction.enabled, patterns: config.redaction.patterns.clone() };
         let redactor = Redactor::new(&redaction).context("redaction.patterns")?;
-        let identity = identity::identity(&config.resource_attributes, FlowKey::from_secret(&config.flows.connection_key));
+        let identity = identity::identity(
+            &config.resource_attributes,
+            FlowKey::from_secret(&config.flows.connection_key),
+        );
         let limit = exporter.as_ref().map_or(BATCH_BYTES, |exporter| exporter.max_request_bytes());
         let stdout = StdoutConfig { format: format(config.output.stdout), ..StdoutConfig::default() };
         let terminal = std::io::stdout().is_terminal();
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let printer = stdout
-            .style(terminal, colour)
-            .map(|style| Printer::new(std::io::stdout(), style, &stdout));
+        let printer =
+            stdout.style(terminal, colour).map(|style| Printer::new(std::io::stdout(), style, &stdout));
         let offset = clock::unix_offset_ns();
         let now_unix_ns = clock::boot_ns() + offset;
         Ok(Self {
@@ -183,7 +183,13 @@ impl Outlet {
                     .filter(|cause| counts.dropped(*cause) > 0)
                     .map(|cause| format!("{} {}", counts.dropped(cause), cause.name()))
                     .collect();
-                tracing::warn!(signal = name, sent, rejected = counts.rejected, dropped = causes.join(", "), "exported, with losses");
+                tracing::warn!(
+                    signal = name,
+                    sent,
+                    rejected = counts.rejected,
+                    dropped = causes.join(", "),
+                    "exported, with losses"
+                );
             }
         }
     }

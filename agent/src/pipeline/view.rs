@@ -136,7 +136,9 @@ pub(super) fn top(pipeline: &mut Pipeline, now_ns: u64) -> TopState {
         })
         .collect();
     connections.sort_by(|a, b| {
-        b.bytes_per_s.total_cmp(&a.bytes_per_s).then_with(|| (b.sent + b.received).cmp(&(a.sent + a.received)))
+        b.bytes_per_s
+            .total_cmp(&a.bytes_per_s)
+            .then_with(|| (b.sent + b.received).cmp(&(a.sent + a.received)))
     });
     connections.truncate(ROWS);
     let state = TopState {
@@ -268,8 +270,19 @@ fn lossy(bytes: &[u8]) -> String {
 /// As `ss` spells it.
 fn state_name(state: u8) -> &'static str {
     const NAMES: [&str; 13] = [
-        "?", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSE", "CLOSE-WAIT",
-        "LAST-ACK", "LISTEN", "CLOSING", "SYN-RECV",
+        "?",
+        "ESTAB",
+        "SYN-SENT",
+        "SYN-RECV",
+        "FIN-WAIT-1",
+        "FIN-WAIT-2",
+        "TIME-WAIT",
+        "CLOSE",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "LISTEN",
+        "CLOSING",
+        "SYN-RECV",
     ];
     NAMES.get(usize::from(state)).copied().unwrap_or("?")
 }

@@ -26,7 +26,11 @@ struct Part {
     value: fn(&Values) -> &Counter,
 }
 
-const fn instrument(name: &'static str, unit: &'static str, description: &'static str) -> Instrument<'static> {
+const fn instrument(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+) -> Instrument<'static> {
     Instrument { name, unit, description }
 }
 
@@ -34,14 +38,22 @@ const DIRECTION: &str = "network.io.direction";
 
 const SUMS: &[Sum] = &[
     Sum {
-        instrument: instrument("tarsier.network.io", "By", "Payload bytes of TCP connections, each byte once."),
+        instrument: instrument(
+            "tarsier.network.io",
+            "By",
+            "Payload bytes of TCP connections, each byte once.",
+        ),
         parts: &[
             Part { attribute: Some((DIRECTION, "transmit")), value: |values| &values.bytes_sent },
             Part { attribute: Some((DIRECTION, "receive")), value: |values| &values.bytes_received },
         ],
     },
     Sum {
-        instrument: instrument("tarsier.network.packets", "{packet}", "TCP segments, retransmitted ones included."),
+        instrument: instrument(
+            "tarsier.network.packets",
+            "{packet}",
+            "TCP segments, retransmitted ones included.",
+        ),
         parts: &[
             Part { attribute: Some((DIRECTION, "transmit")), value: |values| &values.segments_sent },
             Part { attribute: Some((DIRECTION, "receive")), value: |values| &values.segments_received },
@@ -52,17 +64,40 @@ const SUMS: &[Sum] = &[
         parts: &[Part { attribute: None, value: |values| &values.retransmits }],
     },
     Sum {
-        instrument: instrument("tarsier.tcp.connections", "{connection}", "TCP connections that are over, failed ones included."),
+        instrument: instrument(
+            "tarsier.tcp.connections",
+            "{connection}",
+            "TCP connections that are over, failed ones included.",
+        ),
         parts: &[Part { attribute: None, value: |values| &values.connections }],
     },
     Sum {
-        instrument: instrument("tarsier.tcp.failures", "{connection}", "TCP connections that failed, by error.type."),
+        instrument: instrument(
+            "tarsier.tcp.failures",
+            "{connection}",
+            "TCP connections that failed, by error.type.",
+        ),
         parts: &[
-            Part { attribute: Some(("error.type", "refused")), value: |values| failure(values, Failure::Refused) },
-            Part { attribute: Some(("error.type", "reset")), value: |values| failure(values, Failure::Reset) },
-            Part { attribute: Some(("error.type", "timeout")), value: |values| failure(values, Failure::Timeout) },
-            Part { attribute: Some(("error.type", "aborted")), value: |values| failure(values, Failure::Aborted) },
-            Part { attribute: Some(("error.type", "_OTHER")), value: |values| failure(values, Failure::Other) },
+            Part {
+                attribute: Some(("error.type", "refused")),
+                value: |values| failure(values, Failure::Refused),
+            },
+            Part {
+                attribute: Some(("error.type", "reset")),
+                value: |values| failure(values, Failure::Reset),
+            },
+            Part {
+                attribute: Some(("error.type", "timeout")),
+                value: |values| failure(values, Failure::Timeout),
+            },
+            Part {
+                attribute: Some(("error.type", "aborted")),
+                value: |values| failure(values, Failure::Aborted),
+            },
+            Part {
+                attribute: Some(("error.type", "_OTHER")),
+                value: |values| failure(values, Failure::Other),
+            },
         ],
     },
 ];
@@ -71,8 +106,11 @@ const RTT: Instrument<'_> =
     instrument("tarsier.tcp.rtt", "s", "Smoothed round-trip time, once per report of a connection.");
 const CONNECT: Instrument<'_> =
     instrument("tarsier.tcp.connect.duration", "s", "From connect to established, clients only.");
-const ACTIVE: Instrument<'_> =
-    instrument("tarsier.tcp.connections.active", "{connection}", "Connections that the last sweep saw at work.");
+const ACTIVE: Instrument<'_> = instrument(
+    "tarsier.tcp.connections.active",
+    "{connection}",
+    "Connections that the last sweep saw at work.",
+);
 
 fn failure(values: &Values, failure: Failure) -> &Counter {
     &values.failures[failure as usize]

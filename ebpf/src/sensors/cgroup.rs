@@ -9,9 +9,8 @@ use tarsier_abi::{
 };
 
 use crate::{
-    cgroup, emit,
+    cgroup, emit, filter,
     kernel::{CGROUP_HIERARCHY, Ptr},
-    filter,
     maps::CGROUP_SCRATCH,
 };
 

@@ -16,7 +16,8 @@ use tarsier_abi::{
 };
 
 use crate::{
-    emit::{self, now}, filter,
+    emit::{self, now},
+    filter,
     kernel::{Ptr, field, get, get_at},
     maps::{EXEC_SCRATCH, SEED_SCRATCH},
     process, task,
@@ -111,7 +112,13 @@ pub extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
     }
     let Some(scratch) = SEED_SCRATCH.get_ptr_mut(0) else { return 0 };
     let out = scratch.cast::<u8>();
-    let header = Header { sensor: Sensor::Exec as u8, op: Op::Seed as u8, cpu: 0, seq: u32::from(own), boot_ns: now() };
+    let header = Header {
+        sensor: Sensor::Exec as u8,
+        op: Op::Seed as u8,
+        cpu: 0,
+        seq: u32::from(own),
+        boot_ns: now(),
+    };
     let len = process::capture(task, header, out);
     let (_, total) = process::arguments(task);
     // SAFETY: the scratch holds a whole ExecRecord.

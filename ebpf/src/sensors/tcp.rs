@@ -141,7 +141,8 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
         return 0;
     }
     let state: u8 = get(sock, &field::SOCK_STATE);
-    let header = Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: emit::now() };
+    let header =
+        Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: emit::now() };
     let (tuple, addresses) = sock::tuple(sock, cgroup, state);
     let record = SeedRecord { header, tuple, counters: sock::counters(Typed(sock)), addresses };
     let seq: Ptr = get_at(meta, 0);
@@ -189,5 +190,6 @@ fn look_at(slot: &mut SweepSlot) {
     let after = sock::sequence(sock, sock.read(&field::SOCK_STATE));
     slot.tuple.state = state;
     slot.tuple.role = before.role;
-    slot.status = if after.local == before.local && after.peer == before.peer { sweep::LIVE } else { sweep::TORN };
+    slot.status =
+        if after.local == before.local && after.peer == before.peer { sweep::LIVE } else { sweep::TORN };
 }
