@@ -55,6 +55,14 @@ impl Agent {
         self.daemon.assert_running().context("the agent")
     }
 
+    /// Its resident memory, bytes.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS in kB")?;
+        Ok(kib * 1024)
+    }
+
     /// Its loss ledger and health, now.
     pub fn ledger(&self) -> anyhow::Result<Ledger> {
         Ledger::fetch(self.metrics)

@@ -65,3 +65,98 @@ pub fn prove(line: &Value, client: &Item<Span>, server: &Item<Span>) -> anyhow::
 pub fn pid(line: &Value) -> anyhow::Result<u32> {
     Ok(u32::try_from(line["pid"].as_u64().with_context(|| format!("no pid in {line}"))?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Otlp};
+    use serde_json::json;
+
+    use super::*;
+
+    fn span(kind: SpanKind, id: u8, parent: &[u8], line: &Value) -> Item<Span> {
+        let keys = [
+            (names::SOURCE_ADDRESS, "source"),
+            (names::SOURCE_PORT, "source_port"),
+            (names::DESTINATION_ADDRESS, "destination"),
+            (names::DESTINATION_PORT, "destination_port"),
+            (names::BYTES, "sent"),
+            (names::REVERSE_BYTES, "received"),
+            (names::PID, "pid"),
+            (names::TRANSPORT, "transport"),
+        ];
+        let attributes = keys.map(|(name, key)| {
+            let value = match &line[key] {
+                Value::String(text) => Otlp::StringValue(text.clone()),
+                number => Otlp::IntValue(number.as_i64().unwrap()),
+            };
+            KeyValue { key: name.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+        });
+        let item = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![id; 8],
+            parent_span_id: parent.to_vec(),
+            kind: kind as i32,
+            start_time_unix_nano: 5,
+            end_time_unix_nano: 6,
+            attributes: attributes.to_vec(),
+            ..Span::default()
+        };
+        Item { resource: [].into(), item }
+    }
+
+    fn pair(line: &Value) -> (Item<Span>, Item<Span>) {
+        (span(SpanKind::Client, 2, &[], line), span(SpanKind::Server, 3, &[2; 8], line))
+    }
+
+    fn line() -> Value {
+        json!({"source": "127.7.1.1", "source_port": 4000, "destination": "127.0.0.1", "destination_port": 80,
+               "sent": 10, "received": 20, "pid": 7, "transport": "tcp"})
+    }
+
+    #[test]
+    fn a_right_pair_is_proved_and_one_wrong_field_is_not() {
+        let (client, server) = pair(&line());
+        prove(&line(), &client, &server).unwrap();
+        for (key, wrong) in [
+            ("source", json!("127.7.1.2")),
+            ("source_port", json!(4001)),
+            ("destination", json!("::1")),
+            ("destination_port", json!(81)),
+            ("sent", json!(11)),
+            ("received", json!(19)),
+            ("pid", json!(8)),
+            ("transport", json!("udp")),
+        ] {
+            let mut other = line();
+            other[key] = wrong;
+            let (wrong_client, wrong_server) = pair(&other);
+            assert!(prove(&line(), &client, &wrong_server).is_err(), "server's {key}");
+            assert!(prove(&line(), &wrong_client, &server).is_err(), "client's {key}");
+        }
+    }
+
+    #[test]
+    fn ids_and_times_must_fit_together() {
+        let wrongs: [fn(&mut Span, &mut Span); 5] = [
+            |_, server| server.trace_id = vec![9; 16],
+            |_, server| server.parent_span_id.clear(),
+            |_, server| server.span_id = vec![2; 8],
+            |client, _| client.parent_span_id = vec![3; 8],
+            |client, _| client.end_time_unix_nano = 4,
+        ];
+        for (index, wrong) in wrongs.iter().enumerate() {
+            let (mut client, mut server) = pair(&line());
+            wrong(&mut client.item, &mut server.item);
+            assert!(prove(&line(), &client, &server).is_err(), "wrong {index}");
+        }
+    }
+
+    #[test]
+    fn a_span_that_came_twice_is_not_found() {
+        let (client, server) = pair(&line());
+        let mut seen = Seen { spans: vec![client.clone(), server], ..Seen::default() };
+        assert!(find(&seen, &line()).is_some());
+        seen.spans.push(client);
+        assert!(find(&seen, &line()).is_none());
+    }
+}

@@ -149,12 +149,15 @@ fn cut_is_sent_again(context: &Context) -> anyhow::Result<()> {
 
 fn full_queue_drops_by_cause(context: &Context) -> anyhow::Result<()> {
     const QUEUE: usize = 60_000;
+    /// Rings and tables are touched for the first time too.
+    const GROWTH: u64 = 32 << 20;
     let count = context.many(1_000);
     let events = 3 * count + 2;
     let cgroup = Cgroup::new("outage")?;
     let address = tool::free_address()?;
     let config = format!("{EAGER}  queue:\n    max_bytes: {QUEUE}\n  max_request_bytes: 20000\n");
     let mut agent = Agent::start(context, cgroup.path(), &format!("http://{address}"), &config)?;
+    let before = agent.resident_bytes()?;
     cause(context, &cgroup, count)?;
     let full = [("signal", "logs"), ("outcome", "dropped"), ("cause", "queue_full")];
     let ledger = agent.wait_ledger("drop for want of room", RECOVERY, |ledger| {
@@ -163,6 +166,8 @@ fn full_queue_drops_by_cause(context: &Context) -> anyhow::Result<()> {
     let held = ledger.sum(ledger::QUEUE_BYTES, &[])?;
     ensure!(held <= QUEUE as f64, "the queue holds {held} bytes, its bound is {QUEUE}");
     agent.assert_running()?;
+    let grown = agent.resident_bytes()?.saturating_sub(before);
+    ensure!(grown <= GROWTH, "memory grew by {grown} bytes while the endpoint was away");
     let receiver = Receiver::start_at(address).context("the endpoint that appears")?;
     let given_up = all_accounted(&receiver, &agent, events)?;
     ensure!(given_up < events as f64, "nothing was kept");
