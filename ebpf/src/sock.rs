@@ -127,6 +127,18 @@ pub fn is_owned(sock: Ptr) -> bool {
     get::<u32>(sock, &field::SOCK_OWNED) != 0
 }
 
+/// Inode number of the socket's file; 0 if it has none (not accepted yet, closed already).
+#[inline(always)]
+pub fn inode_number(sock: Ptr) -> u64 {
+    let socket: Ptr = get(sock, &field::SOCK_SOCKET);
+    let inode = field::SOCKET_ALLOC_INODE.load();
+    if socket.is_null() || inode == ABSENT {
+        return 0;
+    }
+    // `struct socket` is the first member of `struct socket_alloc`, the inode the second (net/sock.h).
+    peek(socket, inode + field::INODE_INO.load())
+}
+
 /// The socket's cgroup id, and whether it is in scope. A socket without one belongs to the root.
 #[inline(always)]
 pub fn cgroup(sock: Ptr) -> (u64, bool) {

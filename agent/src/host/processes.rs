@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tarsier_abi::TaskKey;
 
 /// The arguments of a running process, boundaries kept; `None` if it is gone or is not ours to read.
 pub fn arguments(tgid: u32) -> Option<Vec<Box<[u8]>>> {
@@ -31,6 +35,36 @@ pub fn network_namespaces(processes: impl Iterator<Item = (u32, u32)>) -> HashMa
     found
 }
 
+/// Which process has each of the `wanted` sockets (inode numbers) open; the first one found, where
+/// several share it.
+pub fn socket_owners(
+    processes: impl Iterator<Item = TaskKey>,
+    wanted: &FxHashSet<u64>,
+) -> FxHashMap<u64, TaskKey> {
+    let mut owners = FxHashMap::default();
+    for process in processes {
+        // Gone, or not ours to look at.
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", process.tgid)) else { continue };
+        for descriptor in descriptors.flatten() {
+            if let Some(inode) = socket_inode(&descriptor.path())
+                && wanted.contains(&inode)
+            {
+                owners.entry(inode).or_insert(process);
+            }
+        }
+        if owners.len() == wanted.len() {
+            break;
+        }
+    }
+    owners
+}
+
+/// `socket:[12345]` → 12345.
+fn socket_inode(descriptor: &Path) -> Option<u64> {
+    let target = fs::read_link(descriptor).ok()?;
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
 /// The agent's own network namespace: inode number and handle.
 pub fn own_network_namespace() -> Option<(u32, File)> {
     let file = File::open("/proc/self/ns/net").ok()?;
@@ -40,7 +74,19 @@ pub fn own_network_namespace() -> Option<(u32, File)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
+
+    #[test]
+    fn finds_who_holds_a_socket() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let descriptor = format!("/proc/self/fd/{}", listener.as_raw_fd());
+        let inode = socket_inode(Path::new(&descriptor)).expect("a socket");
+        let me = TaskKey { start_boottime: 1, tgid: std::process::id(), exec: 0 };
+        let owners = socket_owners([me].into_iter(), &[inode, u64::MAX].into_iter().collect());
+        assert_eq!(owners.into_iter().collect::<Vec<_>>(), [(inode, me)]);
+    }
 
     #[test]
     fn reads_its_own_arguments() {

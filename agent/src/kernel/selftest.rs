@@ -129,7 +129,7 @@ impl SelfTest {
 
     /// Compares the record of one end of the connection with what was sent over it.
     pub fn compare_socket(&self, event: &TcpEvent, findings: &mut Findings) {
-        let TcpEvent::Socket { tuple, ends, what: What::Seed { counters } } = event else { return };
+        let TcpEvent::Socket { tuple, ends, what: What::Seed { counters, .. } } = event else { return };
         let client_port = self.client.local_addr().map_or(0, |address| address.port());
         let (local, peer, sent, received, expected_role) = match (tuple.local_port, tuple.peer_port) {
             (local, peer) if local == client_port && peer == self.port() => {

@@ -1,9 +1,9 @@
 //! What was there before the agent: every process in scope, and the TCP sockets of every network
 //! namespace that one of them is in.
 
-use std::collections::HashSet;
-
-use tarsier_core::event::{Body, exec, tcp};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tarsier_core::event::tcp::{TcpEvent, What};
+use tarsier_core::event::{Body, Event, exec};
 
 use super::outlet::Outlet;
 use super::stages::Stages;
@@ -46,23 +46,27 @@ pub(super) fn seed(
     if let Some((number, file)) = processes::own_network_namespace() {
         namespaces.entry(number).or_insert(file);
     }
-    let mut sockets = HashSet::new();
+    let mut sockets = FxHashMap::default();
     for file in namespaces.values() {
         let seeded = kernel.seed_sockets(file, |record| {
-            let Ok(event) = stages.decoder.decode_seed(record) else { return };
-            let Body::Tcp(tcp::TcpEvent::Socket { tuple, .. }) = &event.body else { return };
+            let Ok(Event { header, body: Body::Tcp(event), .. }) = stages.decoder.decode_seed(record) else {
+                return;
+            };
+            let TcpEvent::Socket { tuple, .. } = &event else { return };
             if selftest.is_own(tuple) {
-                if let Body::Tcp(event) = &event.body {
-                    selftest.compare_socket(event, &mut findings);
-                }
-            } else if sockets.insert(tuple.sock) {
-                stages.apply(&event, outlet);
+                selftest.compare_socket(&event, &mut findings);
+            } else {
+                // Two processes may name one namespace by different files; a socket is taken once.
+                sockets.entry(tuple.sock).or_insert((header.boot_ns, event));
             }
         });
         if let Err(error) = seeded {
             tracing::warn!(%error, "connections older than the agent are not known in one network namespace");
         }
     }
+    let mut sockets: Vec<(u64, TcpEvent)> = sockets.into_values().collect();
+    name_owners(stages, &mut sockets);
+    stages.seed_sockets(&sockets);
     findings
 }
 
@@ -73,5 +77,28 @@ fn fill_arguments(stages: &mut Stages) {
         if let Some(args) = processes::arguments(key.tgid) {
             stages.processes.set_args(&key, args);
         }
+    }
+}
+
+/// A socket does not know its process; the descriptor tables do.
+fn name_owners(stages: &Stages, sockets: &mut [(u64, TcpEvent)]) {
+    let wanted: FxHashSet<u64> = sockets.iter().filter_map(|(_, event)| inode_of(event)).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let tasks = stages.processes.live().map(|process| process.key);
+    let owners = processes::socket_owners(tasks, &wanted);
+    for (_, event) in sockets {
+        let owner = inode_of(event).and_then(|inode| owners.get(&inode));
+        if let (Some(owner), TcpEvent::Socket { what: What::Seed { task, .. }, .. }) = (owner, event) {
+            *task = *owner;
+        }
+    }
+}
+
+fn inode_of(event: &TcpEvent) -> Option<u64> {
+    match event {
+        TcpEvent::Socket { what: What::Seed { inode, .. }, .. } if *inode != 0 => Some(*inode),
+        _ => None,
     }
 }

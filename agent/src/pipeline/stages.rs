@@ -90,6 +90,14 @@ impl Stages {
         }
     }
 
+    /// Sockets that were there before the agent, with the time each was looked at. At once: the flow
+    /// table waits only so long for them.
+    pub(super) fn seed_sockets(&mut self, sockets: &[(u64, TcpEvent)]) {
+        for (at_ns, event) in sockets {
+            self.flows.apply(event, *at_ns, &mut self.finished);
+        }
+    }
+
     fn apply_cgroup(&mut self, group: &cgroup::Event<'_>, at_ns: u64) {
         match group.op {
             Op::Mkdir => self.cgroups.insert(group.cgroup, group.parent, group.path),

@@ -226,6 +226,8 @@ pub struct SeedRecord {
     pub tuple: Tuple,
     /// The baseline: bytes before the agent.
     pub counters: Counters,
+    /// Inode number of the socket's file, as in `/proc/PID/fd`; 0 = not in any descriptor table.
+    pub inode: u64,
     /// Both families whole.
     pub addresses: Addresses,
 }
@@ -274,5 +276,5 @@ const _: () = {
     assert!(size_of::<Tuple>() == 40 && size_of::<Counters>() == 40 && size_of::<Addresses>() == 32);
     assert!(size_of::<OpenRecord>() == 104 && size_of::<EstablishedRecord>() == 96);
     assert!(size_of::<CloseRecord>() == 144 && size_of::<OwnerRecord>() == 40);
-    assert!(size_of::<SeedRecord>() == 128 && size_of::<SweepSlot>() == 88);
+    assert!(size_of::<SeedRecord>() == 136 && size_of::<SweepSlot>() == 88);
 };

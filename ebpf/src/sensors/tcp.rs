@@ -144,7 +144,8 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
     let header =
         Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: emit::now() };
     let (tuple, addresses) = sock::tuple(sock, cgroup, state);
-    let record = SeedRecord { header, tuple, counters: sock::counters(Typed(sock)), addresses };
+    let inode = sock::inode_number(sock);
+    let record = SeedRecord { header, tuple, counters: sock::counters(Typed(sock)), inode, addresses };
     let seq: Ptr = get_at(meta, 0);
     let bytes = record.as_bytes();
     // SAFETY: `seq` is the iterator's file; the record is initialised.

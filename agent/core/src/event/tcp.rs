@@ -48,6 +48,11 @@ pub enum What {
     Seed {
         /// Counters before the agent.
         counters: Counters,
+        /// Inode number of its file; 0 = none.
+        inode: u64,
+        /// Its owner. The record does not tell: whoever finds the inode in a descriptor table fills it
+        /// in.
+        task: TaskKey,
     },
 }
 
@@ -104,7 +109,11 @@ pub fn decode(op: u8, record: &[u8]) -> Result<TcpEvent, Malformed> {
         }
         Op::Seed => {
             let (fixed, addresses) = split::<SeedRecord>(record)?;
-            socket(fixed.tuple, addresses, What::Seed { counters: fixed.counters })?
+            socket(
+                fixed.tuple,
+                addresses,
+                What::Seed { counters: fixed.counters, inode: fixed.inode, task: TaskKey::NONE },
+            )?
         }
         Op::Owner | Op::Unlisten => {
             let (fixed, _) = OwnerRecord::read_from_prefix(record).map_err(|_| Malformed::Short)?;

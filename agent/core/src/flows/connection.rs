@@ -11,6 +11,8 @@ use crate::event::{CloseReason, Flow, FlowKind, Role};
 pub(super) enum OwnerSource {
     Nobody,
     Listener,
+    /// Had it open when the agent started.
+    Holder,
     Closer,
     Opener,
 }
@@ -135,8 +137,18 @@ impl Connection {
     }
 
     /// Found by the iterator: what was counted before is not ours to report.
-    pub(super) fn seed(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, counters: &Counters) {
+    pub(super) fn seed(
+        &mut self,
+        at_ns: u64,
+        tuple: &Tuple,
+        ends: &Ends,
+        task: TaskKey,
+        counters: &Counters,
+    ) {
         self.identify(tuple, ends, self.close_ns == 0);
+        if !task.is_none() {
+            self.set_owner(task, OwnerSource::Holder);
+        }
         self.seed_ns = at_ns;
         self.seed_state = tuple.state;
         self.baseline = *counters;

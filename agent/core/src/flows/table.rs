@@ -113,7 +113,7 @@ impl Table {
                 What::Established { srtt_us } => self.established(boot_ns, tuple, ends, *srtt_us, out),
                 What::Close { task, counters } => self.close(boot_ns, tuple, ends, *task, counters, out),
                 What::Listen { task } => self.listen(boot_ns, tuple, ends, *task),
-                What::Seed { counters } => self.seed(boot_ns, tuple, ends, counters, out),
+                What::Seed { counters, task, .. } => self.seed(boot_ns, tuple, ends, *task, counters, out),
             },
         }
     }
@@ -244,9 +244,17 @@ impl Table {
     }
 
     /// A socket found at start. One whose beginning was seen is not older than the agent.
-    fn seed(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, counters: &Counters, out: &mut Vec<Flow>) {
+    fn seed(
+        &mut self,
+        at_ns: u64,
+        tuple: &Tuple,
+        ends: &Ends,
+        task: TaskKey,
+        counters: &Counters,
+        out: &mut Vec<Flow>,
+    ) {
         match tuple.state {
-            state::LISTEN => return self.listen(0, tuple, ends, TaskKey::NONE),
+            state::LISTEN => return self.listen(0, tuple, ends, task),
             state::CLOSE | state::TIME_WAIT | state::NEW_SYN_RECV => return,
             _ => {}
         }
@@ -258,7 +266,7 @@ impl Table {
             self.counts.late += 1;
             return;
         }
-        self.update(known, tuple.sock, at_ns, out, |life| life.seed(at_ns, tuple, ends, counters));
+        self.update(known, tuple.sock, at_ns, out, |life| life.seed(at_ns, tuple, ends, task, counters));
     }
 
     fn listen(&mut self, since_ns: u64, tuple: &Tuple, ends: &Ends, task: TaskKey) {

@@ -336,7 +336,11 @@ fn listeners_that_cannot_have_accepted_are_not_owners() {
     assert_eq!((bench.only().owner, bench.table.listeners()), (TaskKey::NONE, 0));
     // Found at start, owner not known: with another on the same port, neither is picked.
     let TcpEvent::Socket { tuple, ends, .. } = listen.1 else { unreachable!("a listener has addresses") };
-    let seeded = TcpEvent::Socket { tuple, ends, what: What::Seed { counters: Counters::default() } };
+    let seeded = TcpEvent::Socket {
+        tuple,
+        ends,
+        what: What::Seed { counters: Counters::default(), inode: 0, task: TaskKey::NONE },
+    };
     let other = (6, socket.listener(2, any, task(10)));
     let bench = Bench::of(&[(1, seeded), other, established, close]);
     assert_eq!((bench.only().owner, bench.table.listeners()), (TaskKey::NONE, 2));

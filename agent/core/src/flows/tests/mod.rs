@@ -123,7 +123,7 @@ impl Socket {
     }
 
     pub(super) fn seed(&self, state: u8, counters: Counters) -> TcpEvent {
-        self.event(self.tuple(state), What::Seed { counters })
+        self.event(self.tuple(state), What::Seed { counters, inode: 0, task: TaskKey::NONE })
     }
 
     pub(super) fn owner(&self, owner: TaskKey) -> TcpEvent {
