@@ -156,7 +156,7 @@ fn licences(consent: Consent, quick: bool) -> Result<Outcome> {
     }
     let deny = install::built_tool("cargo-deny", "0.20.2", consent)?;
     let mut command = Command::new(deny);
-    command.current_dir(workspace()).args(["--offline", "--locked", "check"]);
+    command.current_dir(workspace()).args(["--locked", "check"]);
     run(command.args(["licenses", "bans", "sources"]))?;
     Ok(one_each(3, 0))
 }
