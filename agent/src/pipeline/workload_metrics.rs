@@ -39,7 +39,7 @@ const DIRECTION: &str = "network.io.direction";
 const SUMS: &[Sum] = &[
     Sum {
         instrument: instrument(
-            "tarsier.network.io",
+            "tarsier.flow.bytes",
             "By",
             "Payload bytes of TCP connections, each byte once.",
         ),
@@ -50,7 +50,7 @@ const SUMS: &[Sum] = &[
     },
     Sum {
         instrument: instrument(
-            "tarsier.network.packets",
+            "tarsier.flow.packets",
             "{packet}",
             "TCP segments, retransmitted ones included.",
         ),
