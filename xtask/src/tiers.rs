@@ -203,11 +203,8 @@ fn native_gap() -> Option<String> {
 
 fn native(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
     install::packages(&install::KERNEL_TESTS, consent)?;
-    let mut results = Results::default();
-    for group in ["selftest", "native"] {
-        let more: &[(&str, &Path)] = if group == "native" { &[("--agent", &binaries.agent)] } else { &[] };
-        results.add(itest(binaries, group, more)?);
-    }
+    let mut results = itest(binaries, "selftest", &[])?;
+    results.add(itest(binaries, "native", &[("--agent", &binaries.agent)])?);
     results.expect_skips(&kernels::named("native")?.skips);
     Ok(show("native", &results))
 }
@@ -237,7 +234,9 @@ fn backends(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
     };
     let options: [(&str, &Path); 3] =
         [("--agent", &binaries.agent), ("--collector", &peers.collector), ("--jaeger", &peers.jaeger)];
-    let mut results = itest(binaries, "backends", &options)?;
+    // The harness proves itself again, now that its tests of the peers can run.
+    let mut results = itest(binaries, "selftest", &options)?;
+    results.add(itest(binaries, "backends", &options)?);
     results.expect_skips(&[]);
     Ok(show("backends", &results))
 }
