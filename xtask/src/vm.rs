@@ -22,8 +22,9 @@ const APPLETS: [&str; 12] =
 
 /// The command: boots one guest and shows what ran.
 pub(crate) fn command(consent: Consent, kernel: &str, filter: &str) -> Result<()> {
+    let kernel = kernels::named(kernel)?;
     let binaries = crate::dist::quick_binaries(consent)?;
-    match run(consent, &kernels::named(kernel)?, &binaries, filter)? {
+    match run(consent, &kernel, &binaries, filter)? {
         Outcome::Ran(results) => {
             println!("{}", results.summary());
             if results.failed > 0 { bail!("{} tests failed in the guest", results.failed) } else { Ok(()) }
