@@ -4,7 +4,9 @@
 //! [`get`]) is read by a plain load: the kernel checks offset and size against its own BTF when the
 //! program is loaded, and a fault reads as zero. Any other address takes [`peek`].
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 use tarsier_abi::ABSENT;
 
 macro_rules! define_globals {
@@ -57,11 +59,16 @@ pub fn follow(base: Ptr, field: &Global<u32>) -> Option<Ptr> {
     if next.is_null() { None } else { Some(next) }
 }
 
-/// Reads any kernel address; a fault reads as zero.
+/// Reads any kernel address; a fault reads as zero: the helper clears what it cannot fill, so there is
+/// no error to branch on (and none for the verifier to follow).
 #[inline(always)]
-pub fn peek<T: Copy + Default>(base: Ptr, offset: u32) -> T {
-    // SAFETY: the helper checks the address and fills the value or fails.
-    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.unwrap_or_default()
+pub fn peek<T: Copy>(base: Ptr, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = base.wrapping_add(offset as usize);
+    // SAFETY: the helper checks the source and fills the whole value, with zeros if it must.
+    unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast()) };
+    // SAFETY: as above.
+    unsafe { value.assume_init() }
 }
 
 /// As [`peek`], for a pointer.
@@ -74,23 +81,16 @@ pub fn peek_ptr(base: Ptr, offset: u32) -> Ptr {
 pub struct Window<const WORDS: usize>([u64; WORDS]);
 
 impl<const WORDS: usize> Window<WORDS> {
-    /// Copies the object's first words; `None` on a fault.
+    /// Copies the object's first words; a fault reads as zeros.
     #[inline(always)]
-    pub fn read(base: Ptr) -> Option<Self> {
-        // SAFETY: the helper checks the address and fills the array or fails.
-        unsafe { bpf_probe_read_kernel(base.cast::<[u64; WORDS]>()) }.ok().map(Self)
+    pub fn read(base: Ptr) -> Self {
+        Self(peek(base, 0))
     }
 
     /// A pointer-sized field. The verifier rejects the program if it lies outside the window.
     #[inline(always)]
     pub fn ptr(&self, field: &Global<u32>) -> Ptr {
-        self.ptr_at(field.load())
-    }
-
-    /// As [`Window::ptr`], at an offset that is a sum of fields.
-    #[inline(always)]
-    pub fn ptr_at(&self, offset: u32) -> Ptr {
-        let at = self.0.as_ptr().cast::<u8>().wrapping_add(offset as usize);
+        let at = self.0.as_ptr().cast::<u8>().wrapping_add(field.load() as usize);
         // SAFETY: a known offset into the array, which the verifier checks.
         unsafe { core::ptr::read_volatile(at.cast::<Ptr>()) }
     }

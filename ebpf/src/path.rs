@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use tarsier_abi::exec::{PATH_DEPTH, PATH_MAX};
 
-use crate::kernel::{Ptr, Window, field};
+use crate::kernel::{Ptr, Window, field, peek_ptr};
 
 /// Longest name of one component, with its NUL (NAME_MAX + 1).
 const NAME_BYTES: u32 = 256;
@@ -22,14 +22,15 @@ pub struct Place {
     pub mnt: Ptr,
 }
 
-/// What a walk found.
-pub struct Walk {
-    /// Bytes written, at most `PATH_MAX` − 1.
-    pub len: u32,
-    /// The leading components are missing.
-    pub truncated: bool,
-    /// The walk ended somewhere else than at the task's root.
-    pub detached: bool,
+/// How a walk ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// At the task's root: the path is whole.
+    Root,
+    /// Early: the leading components are missing.
+    Truncated,
+    /// Somewhere else than at the task's root.
+    Detached,
 }
 
 /// `struct mount` around a `struct vfsmount`.
@@ -38,52 +39,56 @@ fn mount_of(mnt: Ptr) -> Ptr {
     mnt.wrapping_sub(field::MOUNT_MNT.load() as usize)
 }
 
-/// Writes the components of `place` up to `root` at `out`, which must have [`ROOM`] bytes.
+/// Writes the components of `place` up to `root` at `out`, which must have [`ROOM`] bytes, and their
+/// length, at most `PATH_MAX` − 1, to `len`.
+///
+/// `len` lies in a map's value: what the verifier reads from there it knows nothing of, so it finds
+/// every iteration to be like the one before however many components were written, and looks at it once.
 #[inline(always)]
-pub fn walk(place: Place, root: Place, out: *mut u8) -> Walk {
-    let mut len = 0_u32;
+pub fn walk(place: Place, root: Place, out: *mut u8, len: *mut u16) -> End {
     let Place { mut dentry, mut mnt } = place;
-    let mut mount = Window::<8>::read(mount_of(mnt));
+    let mut mnt_root = root_of(mnt);
+    // SAFETY: the caller's map value.
+    unsafe { len.write_volatile(0) };
     for _ in 0..PATH_DEPTH {
         if dentry == root.dentry && mnt == root.mnt {
-            return Walk { len, truncated: false, detached: false };
+            return End::Root;
         }
-        let Some(here) = &mount else {
-            return Walk { len, truncated: true, detached: false };
-        };
-        if dentry == mount_root(here) {
-            let above = here.ptr(&field::MOUNT_PARENT);
-            if above == mount_of(mnt) {
-                return Walk { len, truncated: false, detached: true };
+        if dentry == mnt_root {
+            let mount = mount_of(mnt);
+            let above = peek_ptr(mount, field::MOUNT_PARENT.load());
+            if above == mount {
+                return End::Detached;
             }
-            dentry = here.ptr(&field::MOUNT_MOUNTPOINT);
+            dentry = peek_ptr(mount, field::MOUNT_MOUNTPOINT.load());
             mnt = above.wrapping_add(field::MOUNT_MNT.load() as usize);
-            mount = Window::<8>::read(above);
+            mnt_root = root_of(mnt);
             continue;
         }
-        let Some(entry) = Window::<12>::read(dentry) else {
-            return Walk { len, truncated: true, detached: false };
-        };
+        let entry = Window::<12>::read(dentry);
         let name = entry.ptr(&field::DENTRY_NAME);
-        let at = out.wrapping_add((len & MASK) as usize);
+        // SAFETY: the caller's map value.
+        let written = u32::from(unsafe { len.read_volatile() }) & MASK;
+        let at = out.wrapping_add(written as usize);
+        // An entry that could not be read has no name, and this fails.
         // SAFETY: `at` has NAME_BYTES of room; the helper bounds and ends the copy.
-        let written = unsafe { bpf_probe_read_kernel_str(at.cast(), NAME_BYTES, name.cast()) };
-        if written <= 0 || len + NAME_BYTES > MASK {
-            return Walk { len, truncated: true, detached: false };
+        let more = unsafe { bpf_probe_read_kernel_str(at.cast(), NAME_BYTES, name.cast()) };
+        if more <= 0 || written + NAME_BYTES > MASK {
+            return End::Truncated;
         }
-        len = (len + written as u32) & MASK;
+        // SAFETY: the caller's map value.
+        unsafe { len.write_volatile((written + more as u32) as u16) };
         let parent = entry.ptr(&field::DENTRY_PARENT);
         if parent == dentry {
-            return Walk { len, truncated: false, detached: true };
+            return End::Detached;
         }
         dentry = parent;
     }
-    Walk { len, truncated: true, detached: false }
+    End::Truncated
 }
 
+/// The root dentry of a mount.
 #[inline(always)]
-fn mount_root(mount: &Window<8>) -> Ptr {
-    // `mnt` is embedded in `struct mount`; `mnt_root` in `mnt`.
-    let at = field::MOUNT_MNT.load() + field::VFSMOUNT_ROOT.load();
-    mount.ptr_at(at)
+fn root_of(mnt: Ptr) -> Ptr {
+    peek_ptr(mnt, field::VFSMOUNT_ROOT.load())
 }

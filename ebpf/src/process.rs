@@ -6,8 +6,8 @@ use tarsier_abi::{
 };
 
 use crate::{
-    kernel::{Ptr, Window, field, follow, get, get_at, maybe},
-    path::{self, Place, Walk},
+    kernel::{Ptr, Window, field, follow, get, get_at, maybe, peek_ptr},
+    path::{self, End, Place},
     task,
 };
 
@@ -82,31 +82,50 @@ fn files(task: Ptr, out: *mut u8, flags: &mut u32) -> u32 {
     if mm.is_null() || fs.is_null() {
         return FIXED;
     }
-    let root = Place { dentry: get(fs, &field::FS_ROOT_DENTRY), mnt: get(fs, &field::FS_ROOT_MNT) };
+    // Copied rather than followed: the walk leaves typed pointers at its first step anyway, and a loop
+    // that begins with other types than it goes on with is verified twice over.
+    let places = Window::<8>::read(fs);
+    let root = Place { dentry: places.ptr(&field::FS_ROOT_DENTRY), mnt: places.ptr(&field::FS_ROOT_MNT) };
+    let cwd = Place { dentry: places.ptr(&field::FS_PWD_DENTRY), mnt: places.ptr(&field::FS_PWD_MNT) };
     let mut end = FIXED;
     let file: Ptr = get(mm, &field::MM_EXE_FILE);
     if !file.is_null() {
-        let place = Place { dentry: get(file, &field::FILE_DENTRY), mnt: get(file, &field::FILE_MNT) };
-        let walk = path::walk(place, root, out.wrapping_add(FIXED as usize));
-        *flags |= walk_flags(&walk, flag::EXE_TRUNCATED, flag::EXE_DETACHED);
-        let len = walk.len & (PATH_MAX as u32 - 1);
-        // SAFETY: the scratch holds a whole ExecRecord.
-        unsafe { (*record).exe = Tail { offset: FIXED as u16, len: len as u16 } };
-        end += len;
-        inode(get(file, &field::FILE_INODE), walk.detached, record, flags);
+        let place = Place {
+            dentry: peek_ptr(file, field::FILE_DENTRY.load()),
+            mnt: peek_ptr(file, field::FILE_MNT.load()),
+        };
+        // SAFETY: a field of the record in the scratch.
+        let len = unsafe { &raw mut (*record).exe.len };
+        let walked = path::walk(place, root, out.wrapping_add(FIXED as usize), len);
+        *flags |= walk_flags(walked, flag::EXE_TRUNCATED, flag::EXE_DETACHED);
+        // SAFETY: as above.
+        unsafe { (*record).exe.offset = FIXED as u16 };
+        end += length(len);
+        inode(get(file, &field::FILE_INODE), walked == End::Detached, record, flags);
     }
-    let place = Place { dentry: get(fs, &field::FS_PWD_DENTRY), mnt: get(fs, &field::FS_PWD_MNT) };
-    let walk = path::walk(place, root, out.wrapping_add(end as usize));
-    *flags |= walk_flags(&walk, flag::CWD_TRUNCATED, flag::CWD_DETACHED);
-    let len = walk.len & (PATH_MAX as u32 - 1);
-    // SAFETY: the scratch holds a whole ExecRecord.
-    unsafe { (*record).cwd = Tail { offset: end as u16, len: len as u16 } };
-    end + len
+    // SAFETY: a field of the record in the scratch.
+    let len = unsafe { &raw mut (*record).cwd.len };
+    let walked = path::walk(cwd, root, out.wrapping_add(end as usize), len);
+    *flags |= walk_flags(walked, flag::CWD_TRUNCATED, flag::CWD_DETACHED);
+    // SAFETY: as above.
+    unsafe { (*record).cwd.offset = end as u16 };
+    end + length(len)
+}
+
+/// What a walk wrote, in a form whose bound the verifier keeps.
+#[inline(always)]
+fn length(len: *mut u16) -> u32 {
+    // SAFETY: a field of the record in the scratch.
+    u32::from(unsafe { len.read_volatile() }) & (PATH_MAX as u32 - 1)
 }
 
 #[inline(always)]
-fn walk_flags(walk: &Walk, truncated: u32, detached: u32) -> u32 {
-    (if walk.truncated { truncated } else { 0 }) | (if walk.detached { detached } else { 0 })
+fn walk_flags(end: End, truncated: u32, detached: u32) -> u32 {
+    match end {
+        End::Root => 0,
+        End::Truncated => truncated,
+        End::Detached => detached,
+    }
 }
 
 /// What the executable's inode says: identity, time of change, whether it has a name, where it lies.
@@ -136,8 +155,8 @@ fn inode(inode: Ptr, detached: bool, record: *mut ExecRecord, flags: &mut u32) {
     if magic == OVERLAYFS_MAGIC {
         *flags |= flag::EXE_OVERLAY;
         // `struct ovl_inode` is the inode followed by the upper dentry (fs/overlayfs/ovl_entry.h).
-        let upper = crate::kernel::peek_ptr(inode, field::INODE_SIZE_OF.load());
-        if !upper.is_null() && Window::<1>::read(upper).is_some() {
+        let upper = peek_ptr(inode, field::INODE_SIZE_OF.load());
+        if !upper.is_null() {
             *flags |= flag::EXE_UPPER_LAYER;
         }
     }
