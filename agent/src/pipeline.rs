@@ -4,7 +4,7 @@
 //! kernel hook → filter → ring ‖ drain → decode → process table → enrich ┐
 //!                                                    └──→ flow table ───┴→ encode → batch ‖ exporters
 //! ```
-//! One thread runs [`Pipeline::cycle`]: every stage is a plain call in that function's order. The
+//! One thread runs `Pipeline::cycle`: every stage is a plain call in that function's order. The
 //! second thread runs the exporters, the HTTP endpoint, the admin socket and the signals. `‖` are the
 //! only two hand-overs: the rings (sized by `rings.*`, a full ring loses the record and counts it) and
 //! the exporter's queue (bounded in bytes by `otlp.queue`, the drop is counted by cause).
