@@ -25,8 +25,7 @@ pub use check::{Problem, suggest};
 pub use print::print;
 pub use reference::reference;
 pub use sections::{
-    Flows, Log, LogFormat, LogLevel, Metrics, Output, Process, Redaction, Rings, Scope, Sensors, Stdout,
-    sensor_by_name,
+    Flows, Log, LogFormat, LogLevel, Metrics, Process, Redaction, Rings, Scope, Sensors, sensor_by_name,
 };
 use tree::{Node, Place, Value};
 
@@ -41,7 +40,7 @@ pub struct Config {
     /// What part of the node is captured. The filter runs in the kernel, first thing.
     pub scope: Scope,
     /// What goes to standard output.
-    pub output: Output,
+    pub output: crate::export::stdout::StdoutConfig,
     /// Secrets in command lines, replaced before they leave the process.
     pub redaction: Redaction,
     /// The process table.

@@ -9,8 +9,8 @@
 //! only two hand-overs: the rings (sized by `rings.*`, a full ring loses the record and counts it) and
 //! the exporter's queue (bounded in bytes by `otlp.queue`, the drop is counted by cause).
 //!
-//! Shutdown, in order: stop waiting → detach, so that nothing new is produced → drain to the end →
-//! report what was on hold → encode → flush the exporters within [`FLUSH`] → answer no more requests.
+//! Shutdown, in order: stop waiting → detach, so that nothing new is produced → drain to the end → sweep
+//! what is still open → report what was on hold → encode → flush the exporters within [`FLUSH`] → answer no more requests.
 
 mod background;
 mod desk;
@@ -26,7 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tarsier_abi::Sensor;
 
 use crate::config::Config;
 use crate::host::{cgroups::Hierarchy, clock};
@@ -91,6 +90,8 @@ pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> 
     let runtime = Background::start(config, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
     let outlet = Outlet::new(config, runtime.exporter()?)?;
     let now = Instant::now();
+    let sweep_interval: Duration = config.flows.interval.into();
+    let metrics_interval: Duration = config.metrics.interval.into();
     let mut pipeline = Pipeline {
         kernel,
         priority,
@@ -99,9 +100,9 @@ pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> 
         pace: Pace::new(config.rings.drain_min.into(), config.rings.drain_max.into()),
         stages: Stages::new(config, &hierarchy),
         outlet,
-        sweep: Sweep { interval: config.flows.interval.into(), due: now + config.flows.interval.into() },
-        metrics_due: now + config.metrics.interval.into(),
-        metrics_interval: config.metrics.interval.into(),
+        sweep: Sweep { interval: sweep_interval, due: now + sweep_interval },
+        metrics_due: now + metrics_interval,
+        metrics_interval,
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
         started: now,
@@ -136,10 +137,9 @@ impl Pipeline {
                 Err(reason) => tracing::warn!(sensor = sensor.sensor.name(), reason, "sensor is off"),
             }
         }
-        let core = self.kernel.sensors.iter().filter(|sensor| sensor.sensor == Sensor::Exec);
-        for sensor in core {
+        for sensor in self.kernel.sensors.iter().filter(|sensor| sensor.sensor.is_core()) {
             if let Err(reason) = &sensor.state {
-                anyhow::bail!("the process core cannot work here: {reason}");
+                anyhow::bail!("the sensor {} cannot work here: {reason}", sensor.sensor.name());
             }
         }
         Ok(())
@@ -206,9 +206,16 @@ impl Pipeline {
             desk::Question::Metrics => desk::Answer::Metrics(view::metrics(self)),
             desk::Question::Top => {
                 let now_ns = clock::boot_ns();
-                while self.stages.sweep(&mut self.kernel, now_ns, &mut self.outlet) {}
+                self.sweep_all(now_ns);
                 desk::Answer::Top(Box::new(view::top(self, now_ns)))
             }
+        }
+    }
+
+    /// Looks at every live connection, whatever the present round has covered.
+    fn sweep_all(&mut self, now_ns: u64) {
+        for _ in 0..2 {
+            while self.stages.sweep(&mut self.kernel, now_ns, &mut self.outlet) {}
         }
     }
 
@@ -216,6 +223,8 @@ impl Pipeline {
     fn end(&mut self, desk: &Desk) {
         self.kernel.detach();
         while self.cycle() > 0 {}
+        // What open connections moved since their last sweep: the next agent takes it as its baseline.
+        self.sweep_all(clock::boot_ns());
         self.stages.finish(clock::boot_ns(), &mut self.outlet);
         self.outlet.send_metrics(&self.stages);
         self.outlet.flush();

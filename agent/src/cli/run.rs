@@ -6,7 +6,8 @@ use tarsier_abi::Sensor;
 
 use super::{Exit, doctor, log};
 use crate::config::units::{Duration, Listen};
-use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, Stdout, sensor_by_name};
+use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, sensor_by_name};
+use crate::export::stdout::Format;
 
 /// Options of `tarsier run`. Each wins over the same option of the configuration file.
 #[derive(Debug, clap::Args)]
@@ -19,7 +20,7 @@ pub(super) struct Args {
     scope_cgroup: Option<String>,
     /// Form of events on standard output.
     #[arg(long, short, value_name = "FORM")]
-    output: Option<Stdout>,
+    output: Option<Format>,
     /// Where to send OTLP over gRPC, such as http://localhost:4317.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
@@ -55,8 +56,8 @@ impl Args {
             note("scope.cgroup", "--scope-cgroup");
         }
         if let Some(output) = self.output {
-            config.output.stdout = output;
-            note("output.stdout", "--output");
+            config.output.format = output;
+            note("output.format", "--output");
         }
         if let Some(endpoint) = &self.otlp_endpoint {
             config.otlp.endpoint = Some(endpoint.clone());
@@ -129,7 +130,7 @@ mod tests {
     fn flags_win_over_the_file_and_are_named_as_origin() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("t.yaml");
-        std::fs::write(&file, "sensors: {fork: false}\noutput: {stdout: json}\nlog: {level: warn}\n")
+        std::fs::write(&file, "sensors: {fork: false}\noutput: {format: json}\nlog: {level: warn}\n")
             .unwrap();
         let line = ["t", "--config", file.to_str().unwrap(), "--sensors", "fork,tcp", "--output", "none"];
         let more = ["--scope-cgroup", "/x", "--listen", "none", "--for", "5s"];
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(line.args.stop_after, Some(Duration::from_secs(5)));
         let Loaded { config, origins } = line.args.load().unwrap();
         assert_eq!(config.sensors.on().collect::<Vec<_>>(), [Sensor::Fork, Sensor::Tcp]);
-        assert_eq!(config.output.stdout, Stdout::None);
+        assert_eq!(config.output.format, Format::None);
         assert_eq!(config.scope.cgroup.as_deref(), Some("/x"));
         assert_eq!(config.ops.listen, Listen(None));
         assert_eq!(config.log.level, LogLevel::Warn, "what no flag names stays");

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tarsier_abi::Sensor;
 
-use super::units::{ByteSize, Duration};
+use super::units::{ByteSize, Duration, Secret};
 
 /// Which sensors are on: a map of sensor name to `true` or `false`; what it leaves out is on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,29 +85,6 @@ pub struct Scope {
     pub cgroup: Option<String>,
 }
 
-/// What goes to standard output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Output {
-    /// The form of events on standard output.
-    pub stdout: Stdout,
-}
-
-/// The form of events on standard output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Stdout {
-    /// Lines for people on a terminal, JSON otherwise.
-    #[default]
-    Auto,
-    /// One line per event, for people.
-    Human,
-    /// One JSON object per line.
-    Json,
-    /// Nothing.
-    None,
-}
-
 /// Secrets in command lines, replaced before they leave the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -152,18 +129,22 @@ pub struct Flows {
     /// How often connections that live on are read and reported.
     #[schemars(extend("x-min" = "1s", "x-max" = "1h"))]
     pub interval: Duration,
-    /// Most live connections held. Above it new ones are reported at close only, counted as
-    /// evictions.
+    /// Most live connections held. Above it the one that changed longest ago is given up: reported
+    /// as it was last seen, and counted as an eviction.
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub max_connections: u32,
     /// Secret from which trace and span ids of connections are derived. Agents that share it name
     /// both ends of a connection alike, without talking to each other; set the same one on all nodes.
-    pub connection_key: String,
+    pub connection_key: Secret,
 }
 
 impl Default for Flows {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(10), max_connections: 262_144, connection_key: String::new() }
+        Self {
+            interval: Duration::from_secs(10),
+            max_connections: 262_144,
+            connection_key: Secret::default(),
+        }
     }
 }
 

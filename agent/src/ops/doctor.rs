@@ -123,10 +123,9 @@ pub fn blockers() -> Vec<Check> {
 /// by, so nothing works without it.
 pub fn sensor(sensor: Sensor, state: &Result<(), String>) -> Check {
     let name = format!("sensor {}", sensor.name());
-    let is_core = matches!(sensor, Sensor::Cgroup | Sensor::Exec | Sensor::Fork | Sensor::Exit);
     match state {
         Ok(()) => Check::new(&name, Status::Ok, sensor.doc()),
-        Err(reason) if is_core => Check::new(&name, Status::Unavailable, format!("off: {reason}"))
+        Err(reason) if sensor.is_core() => Check::new(&name, Status::Unavailable, format!("off: {reason}"))
             .fix("boot a kernel with BTF raw tracepoints (5.10 or newer)"),
         Err(reason) => Check::new(&name, Status::Degraded, format!("off: {reason}"))
             .fix("boot a kernel that has it; everything else works without"),

@@ -44,12 +44,16 @@ metrics! {
     SensorAttached Gauge "tarsier_sensor_attached" ["sensor", "reason"] "1 if every program of the sensor is attached; otherwise 0, and the reason.";
     RecordsProduced Counter "tarsier_records_produced_total" ["sensor"] "Records that a program set out to write.";
     RecordsReceived Counter "tarsier_records_received_total" ["sensor"] "Records read from a ring.";
-    RecordsLost Counter "tarsier_records_lost_total" ["sensor", "reason"] "Records that did not reach their ring, by reason (ring_full, busy, unreadable).";
+    RecordsLost Counter "tarsier_records_lost_total" ["sensor", "reason"] "Records that did not reach their ring, by reason (ring_full, unreadable).";
     SequenceGaps Counter "tarsier_sequence_gaps_total" ["sensor"] "Records missing between two sequence numbers of a CPU, as seen when reading.";
     RecordsMalformed Counter "tarsier_records_malformed_total" ["kind"] "Records refused by the decoder, by kind.";
     RecordsUnattributed Counter "tarsier_records_unattributed_total" ["sensor"] "Events whose process or container is not known.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" [] "Processes removed because the table was full.";
+    ProcessAnomalies Counter "tarsier_process_anomalies_total" ["kind"] "What the process table had to put up with: records repeated, missing or cut.";
+    FlowAnomalies Counter "tarsier_flow_anomalies_total" ["kind"] "What the flow table had to put up with: records late, missing or contradictory.";
+    CgroupsUnattributed Counter "tarsier_cgroups_unattributed_total" [] "Look-ups of cgroups that no record and no walk told of: answered with the host.";
+    RecordsReordered Counter "tarsier_records_reordered_total" ["sensor", "kind"] "Records that came late or twice; none is lost by it.";
     ProcessOrphans Counter "tarsier_process_orphans_total" [] "Records that name a process that the table does not hold.";
     FlowsLive Gauge "tarsier_flows_live" [] "Live connections in the flow table.";
     FlowsLost Counter "tarsier_flows_lost_total" [] "Connections whose close record was lost, found by the sweep.";
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(
             snapshot.render(),
             "\
-# HELP tarsier_records_lost_total Records that did not reach their ring, by reason (ring_full, busy, unreadable).
+# HELP tarsier_records_lost_total Records that did not reach their ring, by reason (ring_full, unreadable).
 # TYPE tarsier_records_lost_total counter
 tarsier_records_lost_total{sensor=\"exec\",reason=\"ring_full\"} 18446744073709551615
 tarsier_records_lost_total{sensor=\"tcp\",reason=\"a\\\"b\\\\c\\nd\"} 0.5

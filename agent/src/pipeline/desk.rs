@@ -2,7 +2,7 @@
 //! next cycle answers with the numbers of that moment. Nobody asking costs nothing.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kernel::wait::Waker;
 use crate::ops::admin::TopState;
@@ -27,6 +27,9 @@ pub(super) enum Answer {
     Top(Box<TopState>),
 }
 
+/// How long one answer serves everybody who asks for `top`.
+const SHARED: Duration = Duration::from_millis(500);
+
 /// Questions and answers.
 pub struct Desk {
     board: Mutex<Board>,
@@ -45,6 +48,7 @@ struct Board {
     closed: bool,
     last_metrics: Snapshot,
     last_top: TopState,
+    top_at: Option<Instant>,
 }
 
 /// How often something was asked, and up to which time it was answered.
@@ -79,8 +83,14 @@ impl Desk {
         self.ask(Question::Metrics).last_metrics.clone()
     }
 
-    /// The state of now, for `tarsier top`.
+    /// The state of now, for `tarsier top`. Clients that ask at about the same time get the same one:
+    /// its rates are since the question before.
     pub fn top(&self) -> TopState {
+        let board = self.lock();
+        if board.top_at.is_some_and(|at| at.elapsed() < SHARED) {
+            return board.last_top.clone();
+        }
+        drop(board);
         self.ask(Question::Top).last_top.clone()
     }
 
@@ -118,7 +128,7 @@ impl Desk {
         let mut board = self.lock();
         match answer {
             Answer::Metrics(metrics) => board.last_metrics = metrics,
-            Answer::Top(top) => board.last_top = *top,
+            Answer::Top(top) => (board.last_top, board.top_at) = (*top, Some(Instant::now())),
         }
         board.tickets(question).answered = asked;
         board.stuck = false;

@@ -12,9 +12,9 @@ use tarsier_core::event::{FlowKind, Report, What};
 
 use super::stages::Stages;
 use super::workload_metrics;
-use crate::config::{Config, Stdout};
+use crate::config::Config;
 use crate::export::otlp::OtlpExporter;
-use crate::export::stdout::{Format, PrintError, Printer, StdoutConfig};
+use crate::export::stdout::{PrintError, Printer};
 use crate::export::{Batch, DropCause, Signal};
 use crate::host::{clock, identity};
 
@@ -46,14 +46,15 @@ impl Outlet {
         let redactor = Redactor::new(&redaction).context("redaction.patterns")?;
         let identity = identity::identity(
             &config.resource_attributes,
-            FlowKey::from_secret(&config.flows.connection_key),
+            FlowKey::from_secret(config.flows.connection_key.reveal()),
         );
         let limit = exporter.as_ref().map_or(BATCH_BYTES, |exporter| exporter.max_request_bytes());
-        let stdout = StdoutConfig { format: format(config.output.stdout), ..StdoutConfig::default() };
         let terminal = std::io::stdout().is_terminal();
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let printer =
-            stdout.style(terminal, colour).map(|style| Printer::new(std::io::stdout(), style, &stdout));
+        let printer = config
+            .output
+            .style(terminal, colour)
+            .map(|style| Printer::new(std::io::stdout(), style, &config.output));
         let offset = clock::unix_offset_ns();
         let now_unix_ns = clock::boot_ns() + offset;
         Ok(Self {
@@ -220,14 +221,5 @@ impl Outlet {
             self.closed = true;
             self.printer = None;
         }
-    }
-}
-
-fn format(stdout: Stdout) -> Format {
-    match stdout {
-        Stdout::Auto => Format::Auto,
-        Stdout::Human => Format::Human,
-        Stdout::Json => Format::Json,
-        Stdout::None => Format::None,
     }
 }

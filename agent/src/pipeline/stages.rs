@@ -43,6 +43,8 @@ pub(super) struct Totals {
     pub(super) bytes: u64,
     /// Flows whose process is not known.
     pub(super) unattributed: u64,
+    /// Batches of the sweep that the kernel did not run.
+    pub(super) sweeps_failed: u64,
 }
 
 impl Stages {
@@ -137,7 +139,10 @@ impl Stages {
                 self.flows.apply_sweep(slots, now_ns, &mut self.finished);
                 self.report_flows(outlet);
             }
-            Err(error) => tracing::warn!(%error, "sweep of live connections"),
+            Err(error) => {
+                self.totals.sweeps_failed += 1;
+                tracing::warn!(%error, "sweep of live connections");
+            }
         }
         len == SWEEP_BATCH
     }

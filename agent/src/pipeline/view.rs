@@ -66,6 +66,8 @@ fn records(pipeline: &Pipeline, out: &mut Snapshot) {
         let seen = counters.sensor(entry.sensor);
         out.push(Metric::RecordsReceived, &[name], seen.received);
         out.push(Metric::SequenceGaps, &[name], seen.lost);
+        out.push(Metric::RecordsReordered, &[name, "late"], seen.late);
+        out.push(Metric::RecordsReordered, &[name, "repeated"], seen.repeated);
         if let Some(row) = ledger.sensors.get(entry.sensor as usize) {
             out.push(Metric::RecordsProduced, &[name], row.produced);
             for loss in Loss::ALL {
@@ -85,11 +87,35 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
     out.push(Metric::ProcessEntries, &[], stages.processes.len() as u64);
     out.push(Metric::ProcessEvictions, &[], processes.evicted_ended + processes.evicted_live);
     out.push(Metric::ProcessOrphans, &[], processes.orphans);
+    for (kind, count) in [
+        ("repeated_fork", processes.repeated_forks),
+        ("repeated_exec", processes.repeated_execs),
+        ("repeated_exit", processes.repeated_exits),
+        ("unknown_exit", processes.unknown_exits),
+        ("missed_exit", processes.missed_exits),
+        ("stray_args", processes.stray_args),
+        ("cut_args", processes.cut_args),
+        ("unreported", processes.unreported),
+    ] {
+        out.push(Metric::ProcessAnomalies, &[kind], count);
+    }
+    out.push(Metric::CgroupsUnattributed, &[], stages.cgroups.counters().unattributed);
     out.push(Metric::RecordsUnattributed, &[Sensor::Tcp.name()], stages.totals.unattributed);
     let flows = stages.flows.counts();
     out.push(Metric::FlowsLive, &[], stages.flows.len() as u64);
     out.push(Metric::FlowsLost, &[], flows.lost_close);
     out.push(Metric::FlowsEvicted, &[], flows.evicted);
+    for (kind, count) in [
+        ("unknown_start", flows.unknown_start),
+        ("contradiction", flows.contradictions),
+        ("half_open", flows.half_open),
+        ("late", flows.late),
+        ("orphan_owner", flows.orphan_owners),
+        ("listener_dropped", flows.listeners_dropped),
+        ("sweep_failed", stages.totals.sweeps_failed),
+    ] {
+        out.push(Metric::FlowAnomalies, &[kind], count);
+    }
 }
 
 fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {

@@ -93,6 +93,10 @@ macro_rules! define_sensors {
             pub const fn ring(self) -> Ring {
                 match self { $(Self::$variant => Ring::$ring,)+ }
             }
+            /// Whether nothing can be named without it: identity, parents and ends of processes.
+            pub const fn is_core(self) -> bool {
+                matches!(self, Self::Exec | Self::Fork | Self::Exit)
+            }
             /// The programs it attaches and where.
             pub const fn attach(self) -> &'static [Attach] {
                 match self { $(Self::$variant => $stem::ATTACH,)+ }

@@ -82,7 +82,10 @@ fn command(out: &mut Vec<u8>, scratch: &mut Vec<u8>, process: &Process, context:
 }
 
 fn executable(out: &mut Vec<u8>, process: &Process) {
-    if process.image.exe.is_empty() {
+    if process.image.exe.is_empty() && process.image.comm.is_empty() {
+        // No record told what it runs: it was outside the scope then, or the record was lost.
+        out.push(b'?');
+    } else if process.image.exe.is_empty() {
         out.push(b'[');
         escape::human(out, &process.image.comm);
         out.push(b']');

@@ -14,7 +14,7 @@ mod json;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StdoutConfig {
-    /// What to print.
+    /// The form of events on standard output.
     pub format: Format,
     /// Also print every new process that has not (yet) started a program.
     pub forks: bool,
@@ -23,7 +23,7 @@ pub struct StdoutConfig {
 }
 
 /// What is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Lines for people on a terminal, JSON otherwise.
