@@ -38,7 +38,7 @@ pub fn exec(ctx: BtfTracePointContext) -> i32 {
     let record = out.cast::<ExecRecord>();
 
     let (start, total) = process::arguments(task);
-    let inline = bounded(total, ARGS_INLINE as u32);
+    let inline = bounded::<{ ARGS_INLINE as u32 }>(total);
     let at = out.wrapping_add(fixed_and_paths as usize);
     // SAFETY: `process::capture` leaves ARGS_INLINE bytes of room; the helper checks the source.
     let failed = inline != 0 && unsafe { bpf_probe_read_user(at.cast(), inline, start.cast()) } != 0;
@@ -61,10 +61,16 @@ pub fn exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// At most `limit`, in a form whose bound the verifier keeps.
+/// At most `LIMIT`. Compared and replaced in one register: compiled freely, the comparison may be made
+/// on a copy, and verifiers before 6.2 or so do not carry its outcome over to the original.
 #[inline(always)]
-fn bounded(value: u32, limit: u32) -> u32 {
-    if value > limit { limit } else { value }
+fn bounded<const LIMIT: u32>(value: u32) -> u32 {
+    let mut wide = u64::from(value);
+    // SAFETY: arithmetic on one register.
+    unsafe {
+        core::arch::asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) wide, const LIMIT);
+    }
+    wide as u32
 }
 
 /// Side records for what did not fit inline.
@@ -76,7 +82,7 @@ fn rest_of_arguments(task: Ptr, out: *mut u8, start: Ptr, total: u32) {
         if position >= total {
             return;
         }
-        let len = bounded(total - position, ARGS_CHUNK as u32);
+        let len = bounded::<{ ARGS_CHUNK as u32 }>(total - position);
         let at = out.wrapping_add(FIXED);
         let from = start.wrapping_add(position as usize);
         // SAFETY: the scratch has ARGS_CHUNK bytes after the fixed part; the helper checks the source.
