@@ -65,7 +65,7 @@ pub fn walk(place: Place, root: Place, out: *mut u8, len: *mut u16) -> End {
             mnt_root = root_of(mnt);
             continue;
         }
-        let entry = Window::<12>::read(dentry);
+        let entry = Window::<7>::read(dentry);
         let name = entry.ptr(&field::DENTRY_NAME);
         // SAFETY: the caller's map value.
         let written = u32::from(unsafe { len.read_volatile() }) & MASK;
