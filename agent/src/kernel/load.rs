@@ -118,6 +118,7 @@ impl Kernel {
             globals.CGROUP_SUBSYS = subsys.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
             globals.CGROUP_HIERARCHY = *hierarchy;
         }
+        let outline = btf.outline(&attach_points());
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
         globals.SELF_PORT = u32::from(options.self_port);
@@ -131,7 +132,8 @@ impl Kernel {
             .map(|(index, name)| (*name, if (index as u32) < rings { options.bulk_bytes } else { 4096 }))
             .chain([(PRIORITY, options.priority_bytes)])
             .collect();
-        let btf = aya::Btf::from_sys_fs()?;
+        let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
+        drop(outline);
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
         let mut kernel =
             Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
@@ -143,6 +145,8 @@ impl Kernel {
             kernel.sensors.push(SensorState { sensor, state });
         }
         kernel.load_iterators(&btf);
+        drop(btf);
+        give_back_memory();
         Ok(kernel)
     }
 
@@ -280,7 +284,7 @@ impl Kernel {
 
     /// Iterators and the sweep. One that does not load leaves its sensor without a view of the past.
     fn load_iterators(&mut self, btf: &aya::Btf) {
-        for (name, target) in [("seed_tasks", "task"), ("seed_sockets", "tcp")] {
+        for (name, target) in ITERATORS {
             let loaded = self.iterator(name).map(|program| program.load(target, btf));
             if let Some(Err(error)) = loaded {
                 tracing::warn!(program = name, error = chain(&error), "iterator not loaded");
@@ -294,6 +298,26 @@ impl Kernel {
             tracing::warn!(program = "tcp_sweep", error, "sweep not loaded");
         }
     }
+}
+
+/// The iterators: program and what it walks.
+const ITERATORS: [(&str, &str); 2] = [("seed_tasks", "task"), ("seed_sockets", "tcp")];
+
+/// Names of the BTF types that programs attach to, as [`BtfTracePoint`] and [`Iter`] look them up.
+fn attach_points() -> Vec<String> {
+    let tracepoints =
+        Sensor::ALL.into_iter().flat_map(|sensor| sensor.attach()).flat_map(|attach| attach.hooks);
+    let tracepoints = tracepoints.map(|Hook::BtfTracepoint(name)| format!("btf_trace_{name}"));
+    tracepoints.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
+}
+
+/// Reading BTF takes tens of MiB for a moment; the allocator would keep them.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a call without preconditions that only returns free pages to the kernel.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 const PRIORITY: &str = "PRIORITY";
