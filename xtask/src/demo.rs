@@ -16,11 +16,11 @@ use crate::peers::{self, Peers};
 use crate::shell::{cargo, is_root, run, say, target_dir};
 
 /// What the agent writes on standard error once every sensor is attached.
-const READY: &str = "tarsier is ready";
+pub(crate) const READY: &str = "tarsier is ready";
 /// Longest that anything may take to start.
 const START: Duration = Duration::from_secs(60);
 /// Longest that the agent may take to flush and end.
-const STOP: Duration = Duration::from_secs(10);
+pub(crate) const STOP: Duration = Duration::from_secs(10);
 /// How often the workload runs.
 const ROUNDS: usize = 3;
 const COLLECTOR: &str = "127.0.0.1:4317";
@@ -42,7 +42,7 @@ pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
     run(cargo().args(["build", "--locked", "--release", "--bins", "-p", "tarsier", "-p", "tarsier-tests"]))?;
     let folder = target_dir().join("demo");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let cgroup = Cgroup::new()?;
+    let cgroup = Cgroup::new("demo")?;
     let backend = peers.map(|peers| Backend::start(&peers, &folder)).transpose()?;
     let agent = Agent::start(&cgroup, backend.is_some())?;
     for round in 1..=ROUNDS {
@@ -59,19 +59,25 @@ pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
     Ok(())
 }
 
-/// A cgroup that lives as long as the demonstration.
-struct Cgroup(PathBuf);
+/// A cgroup that lives as long as this value.
+pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new() -> Result<Self> {
+    /// `tarsier-NAME-PID`, below the root of the v2 hierarchy.
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let mounts =
             std::fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
         let mount =
             mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
         let mount = mount.context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")?;
-        let path = Path::new(mount).join(format!("tarsier-demo-{}", std::process::id()));
+        let path = Path::new(mount).join(format!("tarsier-{name}-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -83,8 +89,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// A process that does not outlive the demonstration.
-struct Running(Child);
+/// A process that does not outlive this one.
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -246,7 +252,7 @@ fn start(program: &Path, folder: &Path, name: &str, config: &str, address: &str)
 }
 
 /// The whole answer to one GET.
-fn http_get(address: &str, path: &str) -> Result<String> {
+pub(crate) fn http_get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
     stream.set_read_timeout(Some(STOP))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
@@ -256,7 +262,7 @@ fn http_get(address: &str, path: &str) -> Result<String> {
 }
 
 /// Waits for a child's end, at most `limit`.
-fn wait(child: &mut Child, limit: Duration) -> Result<Option<std::process::ExitStatus>> {
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<std::process::ExitStatus>> {
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {

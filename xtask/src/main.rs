@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for people")]
 
+mod bench;
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
 mod cpio;
@@ -31,6 +32,9 @@ cargo xtask COMMAND [--yes]
   test [--quick]      every tier this machine can run; --quick: without guests and built backends
   tidy                the house rules: arrows, sensor stems, file lengths, names
   ebpf [--check]      rebuild the checked-in eBPF object and its budget table; --check: prove them current
+  bench [NAME]… [--pairs N] [--write]
+                      what the agent costs this machine (root): idle, getppid, open-close, connect, exec,
+                      bulk, programs; --write: all of them, into docs/benchmarks.md
   dist                the release binary, target/dist/tarsier: one static file
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
@@ -77,6 +81,14 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
         "peers" => {
             options.finish()?;
             peers::command(consent)?;
+        }
+        "bench" => {
+            let pairs = options.value("--pairs")?.map(|pairs| pairs.parse()).transpose()?;
+            let write = options.take("--write");
+            let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
+            options.flags = flags;
+            options.finish()?;
+            bench::command(consent, &bench::Choice { names, pairs, write })?;
         }
         "vm" => {
             let kernel = options.value("--kernel")?.unwrap_or_else(|| "6.1".into());

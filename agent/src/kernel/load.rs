@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{BtfTracePoint, Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
+use aya::programs::{BtfTracePoint, Iter, Program, RawTracePoint, RawTracePointRunOptions, TestRun};
 use aya::{Ebpf, EbpfLoader, Pod};
+use rustc_hash::FxHashMap;
 use tarsier_abi::tcp::SweepBatch;
 use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Hook, Ledger, Sensor};
 
@@ -118,6 +119,7 @@ impl Kernel {
             globals.CGROUP_SUBSYS = subsys.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
             globals.CGROUP_HIERARCHY = *hierarchy;
         }
+        let outline = btf.outline(&attach_points());
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
         globals.SELF_PORT = u32::from(options.self_port);
@@ -131,18 +133,40 @@ impl Kernel {
             .map(|(index, name)| (*name, if (index as u32) < rings { options.bulk_bytes } else { 4096 }))
             .chain([(PRIORITY, options.priority_bytes)])
             .collect();
-        let btf = aya::Btf::from_sys_fs()?;
+        let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
+        drop(outline);
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
         let mut kernel =
             Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
+        let mut wanted: Vec<(&str, Target)> =
+            ITERATORS.map(|(name, over)| (name, Target::Iterator(over))).into();
+        wanted.push((SWEEP_PROGRAM, Target::TestRun));
+        for &sensor in &options.sensors {
+            if offsets.missing_for(sensor).is_none() {
+                wanted.extend(sensor.attach().iter().filter_map(|attach| {
+                    let Hook::BtfTracepoint(name) = attach.hooks.first()?;
+                    Some((attach.program, Target::Tracepoint(name)))
+                }));
+            }
+        }
+        let mut failures = kernel.load_programs(&wanted, &btf);
         for &sensor in &options.sensors {
             let state = match offsets.missing_for(sensor) {
                 Some(missing) => Err(format!("needs {}", missing.reason)),
-                None => kernel.load_sensor(sensor, &btf),
+                None => sensor
+                    .attach()
+                    .iter()
+                    .find_map(|attach| failures.remove(attach.program))
+                    .map_or(Ok(()), Err),
             };
             kernel.sensors.push(SensorState { sensor, state });
         }
-        kernel.load_iterators(&btf);
+        // What is left has no sensor of its own: a view of the past, or of live sockets, that is missing.
+        for (program, error) in failures {
+            tracing::warn!(program, error, "not loaded");
+        }
+        drop(btf);
+        give_back_memory();
         Ok(kernel)
     }
 
@@ -241,8 +265,8 @@ impl Kernel {
         map.set(0, PodSweep(*batch), 0)?;
         let program: &RawTracePoint = self
             .ebpf
-            .program("tcp_sweep")
-            .ok_or_else(|| missing_map("tcp_sweep"))?
+            .program(SWEEP_PROGRAM)
+            .ok_or_else(|| missing_map(SWEEP_PROGRAM))?
             .try_into()
             .map_err(aya::EbpfError::from)?;
         program.test_run(RawTracePointRunOptions::new())?;
@@ -251,17 +275,35 @@ impl Kernel {
         Ok(())
     }
 
-    fn load_sensor(&mut self, sensor: Sensor, btf: &aya::Btf) -> Result<(), String> {
-        for attach in sensor.attach() {
-            let program = self
+    /// Loads programs, each in a thread of its own: the kernel verifies them independently, and the long
+    /// ones take it a third of a second each. Returns what failed, and why.
+    fn load_programs(
+        &mut self,
+        wanted: &[(&'static str, Target)],
+        btf: &aya::Btf,
+    ) -> FxHashMap<&'static str, String> {
+        std::thread::scope(|scope| {
+            let mut failures: FxHashMap<_, _> = wanted
+                .iter()
+                .filter(|(name, _)| self.ebpf.program(name).is_none())
+                .map(|(name, _)| (*name, format!("the object has no program {name}")))
+                .collect();
+            let threads: Vec<_> = self
                 .ebpf
-                .program_mut(attach.program)
-                .ok_or_else(|| format!("the object has no program {}", attach.program))?;
-            let Some(Hook::BtfTracepoint(name)) = attach.hooks.first() else { continue };
-            let program: &mut BtfTracePoint = program.try_into().map_err(|error| chain(&error))?;
-            program.load(name, btf).map_err(|error| chain(&error))?;
-        }
-        Ok(())
+                .programs_mut()
+                .filter_map(|(name, program)| {
+                    let (name, target) = wanted.iter().find(|(wanted, _)| *wanted == name)?;
+                    Some((*name, scope.spawn(|| target.load(program, btf))))
+                })
+                .collect();
+            for (name, thread) in threads {
+                let result = thread.join().unwrap_or_else(|_| Err("loading it panicked".to_owned()));
+                if let Err(error) = result {
+                    failures.insert(name, error);
+                }
+            }
+            failures
+        })
     }
 
     fn attach_sensor(&mut self, sensor: Sensor) -> Result<(), String> {
@@ -277,23 +319,54 @@ impl Kernel {
         }
         Ok(())
     }
+}
 
-    /// Iterators and the sweep. One that does not load leaves its sensor without a view of the past.
-    fn load_iterators(&mut self, btf: &aya::Btf) {
-        for (name, target) in [("seed_tasks", "task"), ("seed_sockets", "tcp")] {
-            let loaded = self.iterator(name).map(|program| program.load(target, btf));
-            if let Some(Err(error)) = loaded {
-                tracing::warn!(program = name, error = chain(&error), "iterator not loaded");
+/// What a program is loaded for.
+#[derive(Clone, Copy)]
+enum Target {
+    /// A BTF raw tracepoint of that name.
+    Tracepoint(&'static str),
+    /// An iterator over that.
+    Iterator(&'static str),
+    /// Nothing: it runs when called.
+    TestRun,
+}
+
+impl Target {
+    fn load(self, program: &mut Program, btf: &aya::Btf) -> Result<(), String> {
+        let loaded = match self {
+            Self::Tracepoint(name) => {
+                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(name, btf))
             }
-        }
-        let sweep = self.ebpf.program_mut("tcp_sweep").map(|program| {
-            let program: &mut RawTracePoint = program.try_into().map_err(|error| chain(&error))?;
-            program.load().map_err(|error| chain(&error))
-        });
-        if let Some(Err(error)) = sweep {
-            tracing::warn!(program = "tcp_sweep", error, "sweep not loaded");
-        }
+            Self::Iterator(over) => {
+                <&mut Iter>::try_from(program).and_then(|program| program.load(over, btf))
+            }
+            Self::TestRun => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        };
+        loaded.map_err(|error| chain(&error))
     }
+}
+
+/// The program that looks at live sockets by address.
+const SWEEP_PROGRAM: &str = "tcp_sweep";
+/// The iterators: program and what it walks.
+const ITERATORS: [(&str, &str); 2] = [("seed_tasks", "task"), ("seed_sockets", "tcp")];
+
+/// Names of the BTF types that programs attach to, as [`BtfTracePoint`] and [`Iter`] look them up.
+fn attach_points() -> Vec<String> {
+    let tracepoints =
+        Sensor::ALL.into_iter().flat_map(|sensor| sensor.attach()).flat_map(|attach| attach.hooks);
+    let tracepoints = tracepoints.map(|Hook::BtfTracepoint(name)| format!("btf_trace_{name}"));
+    tracepoints.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
+}
+
+/// Reading BTF takes tens of MiB for a moment; the allocator would keep them.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a call without preconditions that only returns free pages to the kernel.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 const PRIORITY: &str = "PRIORITY";

@@ -1,8 +1,10 @@
 //! The consumer of a BPF ring buffer: drains in batches, stores its position once per batch.
 //!
 //! Layout (kernel/bpf/ringbuf.c): page 0 holds the consumer's position (ours to write), page 1 the
-//! producer's, then the data, mapped twice in a row so that no record wraps. A record is an 8-byte
-//! header {len: u32 with BUSY and DISCARD bits, page offset: u32} and its bytes, padded to 8.
+//! producer's, then the data. A record is an 8-byte header {len: u32 with BUSY and DISCARD bits, page
+//! offset: u32} and its bytes, padded to 8; it may run on from the end of the data to its start. The kernel
+//! offers the data a second time behind the first so that such a record can be read in one piece; every
+//! page mapped counts as resident memory, so we copy the one record per turn instead.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -68,6 +70,8 @@ pub struct Ring {
     page: usize,
     size: u64,
     position: u64,
+    /// A record that ran over the end, in one piece.
+    whole: Vec<u8>,
 }
 
 // SAFETY: the mappings belong to this value alone; moving it to another thread moves them.
@@ -81,8 +85,8 @@ impl Ring {
         let page = usize::try_from(page).map_err(|_| io::Error::other("no page size"))?;
         let size = size as usize;
         let consumer = Region::map(fd, page, libc::PROT_READ | libc::PROT_WRITE, 0)?;
-        let producer = Region::map(fd, page + 2 * size, libc::PROT_READ, page)?;
-        let mut ring = Self { consumer, producer, page, size: size as u64, position: 0 };
+        let producer = Region::map(fd, page + size, libc::PROT_READ, page)?;
+        let mut ring = Self { consumer, producer, page, size: size as u64, position: 0, whole: Vec::new() };
         ring.position = ring.consumer_position().load(Ordering::Relaxed);
         Ok(ring)
     }
@@ -115,7 +119,9 @@ impl Ring {
             }
             let len = u64::from(word & !(BUSY | DISCARD));
             if word & DISCARD == 0 {
-                each(self.data(self.position + HEADER, len));
+                let mut whole = std::mem::take(&mut self.whole);
+                each(self.data(self.position + HEADER, len, &mut whole));
+                self.whole = whole;
                 drained.records += 1;
             }
             self.position += HEADER + len.next_multiple_of(8);
@@ -144,7 +150,7 @@ impl Ring {
 
     fn at(&self, position: u64) -> NonNull<u8> {
         let offset = self.page + (position & (self.size - 1)) as usize;
-        // SAFETY: below page + size, and the mapping is page + 2 * size long.
+        // SAFETY: below page + size, which is the length of the mapping.
         unsafe { self.producer.start.add(offset) }
     }
 
@@ -153,10 +159,106 @@ impl Ring {
         unsafe { self.at(position).cast::<AtomicU32>().as_ref() }
     }
 
-    fn data(&self, position: u64, len: u64) -> &[u8] {
-        let len = len.min(self.size) as usize;
-        // SAFETY: at most `size` bytes from a position below `size` into the doubled mapping; the kernel
-        // does not reuse them before the consumer's position passes.
-        unsafe { std::slice::from_raw_parts(self.at(position).as_ptr(), len) }
+    /// `len` bytes from `position` on: in place, or put together in `whole`.
+    fn data<'a>(&'a self, position: u64, len: u64, whole: &'a mut Vec<u8>) -> &'a [u8] {
+        let len = len.min(self.size);
+        let to_end = (self.size - (position & (self.size - 1))).min(len);
+        let first = self.piece(position, to_end);
+        if to_end == len {
+            return first;
+        }
+        whole.clear();
+        whole.extend_from_slice(first);
+        whole.extend_from_slice(self.piece(position + to_end, len - to_end));
+        whole
+    }
+
+    /// `len` bytes from `position` on that do not run over the end.
+    fn piece(&self, position: u64, len: u64) -> &[u8] {
+        // SAFETY: the caller keeps to the end of the mapping; the kernel does not reuse the bytes before
+        // the consumer's position passes.
+        unsafe { std::slice::from_raw_parts(self.at(position).as_ptr(), len as usize) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::{AsFd, FromRawFd};
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    /// The kernel's side of a ring, as a file of the same layout.
+    struct Producer {
+        file: File,
+        page: u64,
+        size: u64,
+        position: u64,
+    }
+
+    impl Producer {
+        fn new(size: u32) -> Self {
+            // SAFETY: a constant name that ends with NUL.
+            let fd = unsafe { libc::memfd_create(c"ring".as_ptr(), 0) };
+            assert!(fd >= 0, "memfd");
+            // SAFETY: a fresh descriptor that nothing else owns.
+            let file = unsafe { File::from_raw_fd(fd) };
+            // SAFETY: a query without preconditions.
+            let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+            file.set_len(2 * page + u64::from(size)).expect("room");
+            Self { file, page, size: u64::from(size), position: 0 }
+        }
+
+        fn put(&mut self, bytes: &[u8], flags: u32) {
+            let mut record = (bytes.len() as u32 | flags).to_ne_bytes().to_vec();
+            record.extend_from_slice(&[0; 4]);
+            record.extend_from_slice(bytes);
+            record.resize(record.len().next_multiple_of(8), 0);
+            for (index, byte) in record.iter().enumerate() {
+                let at = 2 * self.page + (self.position + index as u64) % self.size;
+                self.file.write_at(&[*byte], at).expect("inside the ring");
+            }
+            self.position += record.len() as u64;
+            self.file.write_at(&self.position.to_ne_bytes(), self.page).expect("the producer's position");
+        }
+
+        fn consumed(&self) -> u64 {
+            let mut bytes = [0; 8];
+            self.file.read_exact_at(&mut bytes, 0).expect("the consumer's position");
+            u64::from_ne_bytes(bytes)
+        }
+    }
+
+    fn drain(ring: &mut Ring) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        ring.drain_to(ring.snapshot(), |record| records.push(record.to_vec()));
+        records
+    }
+
+    #[test]
+    fn records_are_whole_wherever_they_start() {
+        let mut producer = Producer::new(4096);
+        let mut ring = Ring::map(producer.file.as_fd(), 4096).expect("a ring");
+        // Lengths vary, so that records run over the end at many places, and some end exactly there.
+        for turn in 0..1_000_u32 {
+            let len = 1_000 + turn as usize % 900;
+            let bytes: Vec<u8> = (0..len).map(|index| (index as u32 * 7 + turn) as u8).collect();
+            producer.put(&bytes, 0);
+            producer.put(&bytes[..9], DISCARD);
+            assert_eq!(drain(&mut ring), [bytes], "turn {turn}");
+            assert_eq!(producer.consumed(), producer.position);
+        }
+    }
+
+    #[test]
+    fn stops_at_a_record_that_is_being_written() {
+        let mut producer = Producer::new(4096);
+        let mut ring = Ring::map(producer.file.as_fd(), 4096).expect("a ring");
+        producer.put(b"done", 0);
+        producer.put(b"half", BUSY);
+        producer.put(b"late", 0);
+        assert_eq!(drain(&mut ring), [b"done"]);
+        assert_eq!((producer.consumed(), ring.waiting()), (16, 32));
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     }
     for (program, stats) in pipeline.kernel.programs() {
         out.push(Metric::ProgramRuns, &[&program], stats.run_count);
+        out.push(Metric::ProgramRunTime, &[&program], stats.run_time_ns);
         out.push(Metric::ProgramMisses, &[&program], stats.recursion_misses);
     }
     if let Some(exporter) = pipeline.outlet.exporter() {

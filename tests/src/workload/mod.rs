@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod endings;
+pub mod fixed;
 pub mod held;
 pub mod processes;
 pub mod sockets;
@@ -19,7 +20,8 @@ workload fork | threads | thread-exec
 workload refused | reset | server-reset | half-close | v6 | v4-mapped | dual-stack
 workload large --bytes N
 workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
-workload demo";
+workload demo
+workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk --count N";
 
 /// Runs `workload ARGUMENTS…`.
 pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
@@ -35,6 +37,11 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "hold" => held::run(&mut say),
         "large" => endings::large(number(options, "--bytes")?, &mut say),
         "demo" => demo(),
+        "fixed-getppid" => fixed::getppid(number(options, "--count")?, &mut say),
+        "fixed-open-close" => fixed::open_close(number(options, "--count")?, &mut say),
+        "fixed-connect" => fixed::connect(number(options, "--count")?, &mut say),
+        "fixed-exec" => fixed::exec(number(options, "--count")?, &mut say),
+        "fixed-bulk" => fixed::bulk(number(options, "--count")?, &mut say),
         other => match endings::find(other) {
             Some(run) => run(&mut say),
             None => bail!("no workload {other}\n{USAGE}"),
