@@ -33,6 +33,8 @@ pub const EXIT_SIGNAL: &str = "tarsier.process.exit.signal";
 /// bool, absent if not so
 pub const EXE_MEMFD: &str = "tarsier.exe.memfd";
 /// bool, absent if not so
+pub const EXE_UPPER_LAYER: &str = "tarsier.exe.upper_layer";
+/// bool, absent if not so
 pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
 /// string
 pub const CONTAINER_ID: &str = "container.id";

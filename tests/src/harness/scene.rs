@@ -52,6 +52,13 @@ impl Scene {
         lines(self.itest(&arguments)?)
     }
 
+    /// As [`Scene::workload`], in a group below the scene's that is spelled as container `id`'s.
+    pub fn workload_in_container(&self, id: &str, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let group = self.cgroup.below(&format!("docker/{id}"))?;
+        let arguments: Vec<_> = std::iter::once("workload").chain(arguments.iter().copied()).collect();
+        lines(itest(&self.itest, &group, &arguments)?)
+    }
+
     /// Runs `command` in the cgroup to its end: its pid and status.
     pub fn run(&self, mut command: Command) -> anyhow::Result<(u32, ExitStatus)> {
         cgroup::enter(&mut command, self.cgroup.path())?;

@@ -28,10 +28,18 @@ const CONNECTIONS: usize = 10_000;
 /// All of it has arrived by then, in an emulated guest too.
 const DEADLINE: Duration = Duration::from_secs(90);
 
+/// The container that the script runs in.
+const CONTAINER: &str = "9a1f8ac05b6e7923d1c0b2a3948576665f4e3d2c1b0a998877665544332211ff";
+
+fn in_container<T>(item: &Item<T>) -> bool {
+    item.resource().text(names::CONTAINER_ID) == Some(CONTAINER)
+}
+
 fn processes(context: &Context) -> anyhow::Result<()> {
     let scene = Scene::new(context, "once")?;
     let count = context.many(PROCESSES);
-    let lines = scene.workload(&["processes", "--count", &count.to_string(), "--marker", "once"])?;
+    let script = ["processes", "--count", &count.to_string(), "--marker", "once"];
+    let lines = scene.workload_in_container(CONTAINER, &script)?;
     ensure!(lines.len() == count, "the script started {} processes", lines.len());
     // The script itself execs and exits in the scope, and is forked outside of it.
     let expected = 3 * count + 2;
@@ -42,6 +50,7 @@ fn processes(context: &Context) -> anyhow::Result<()> {
     scene.agent.terminate(FLUSH_DEADLINE)?;
     scene.receiver.look(|seen| {
         ensure!(seen.logs.len() == expected, "{} logs for {expected} events", seen.logs.len());
+        ensure!(seen.logs.iter().all(in_container), "a log without its container");
         let by_process = index(seen);
         lines.iter().try_for_each(|line| one_process(line, &by_process).with_context(|| line.to_string()))
     })
@@ -89,7 +98,8 @@ fn one_process(line: &Value, by_process: &ByProcess<'_>) -> anyhow::Result<()> {
 fn connections(context: &Context) -> anyhow::Result<()> {
     let scene = Scene::new(context, "once")?;
     let count = context.many(CONNECTIONS);
-    let lines = scene.workload(&["connections", "--count", &count.to_string()])?;
+    let script = ["connections", "--count", &count.to_string()];
+    let lines = scene.workload_in_container(CONTAINER, &script)?;
     ensure!(lines.len() == count, "the script made {} connections", lines.len());
     let expected = 2 * count;
     scene
@@ -99,6 +109,7 @@ fn connections(context: &Context) -> anyhow::Result<()> {
     scene.agent.terminate(FLUSH_DEADLINE)?;
     scene.receiver.look(|seen| {
         ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
+        ensure!(seen.spans.iter().all(in_container), "a span without its container");
         let by_source = by_source(seen);
         for line in &lines {
             let of = |kind: SpanKind| match by_source

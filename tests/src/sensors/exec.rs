@@ -1,6 +1,6 @@
 //! Exec: the program, its arguments byte by byte, where and as whom it runs.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::{SCENE, child, event_of};
 use crate::harness::names;
@@ -30,6 +31,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "exec/path_is_as_seen_from_the_root_of_the_task", needs: SCENE, run: chroot_path },
     Test { name: "exec/memfd_is_flagged", needs: SCENE, run: memfd_is_flagged },
     Test { name: "exec/unlinked_file_is_flagged", needs: SCENE, run: unlinked_is_flagged },
+    Test { name: "exec/drift_from_the_image_is_flagged", needs: SCENE, run: drift_is_flagged },
     Test { name: "exec/directory_and_ids_are_those_of_the_task", needs: SCENE, run: directory_and_ids },
     Test { name: "exec/by_a_thread_keeps_the_pid", needs: SCENE, run: by_a_thread },
     Test { name: "exec/outside_of_the_scope_is_not_told", needs: SCENE, run: outside_of_the_scope },
@@ -187,6 +189,64 @@ fn unlinked_is_flagged(context: &Context) -> anyhow::Result<()> {
         log.item.attributes
     );
     ensure!(log.attributes().flag(names::EXE_MEMFD).is_none(), "a file is flagged as memfd");
+    Ok(())
+}
+
+/// An image and what was written over it, mounted as a container runtime does.
+struct Overlay {
+    folder: tempfile::TempDir,
+}
+
+impl Overlay {
+    fn mount(context: &Context) -> anyhow::Result<Self> {
+        let overlay = Self { folder: tempfile::tempdir()? };
+        let at = |name: &str| overlay.folder.path().join(name);
+        // A file system of its own: the one below need not be able to hold an upper layer.
+        rustix::mount::mount("tmpfs", overlay.folder.path(), "tmpfs", MountFlags::empty(), None)?;
+        for name in ["lower", "upper", "work", "merged"] {
+            fs::create_dir(at(name))?;
+        }
+        copy(context, &at("lower/image"))?;
+        let path = overlay.folder.path().display();
+        let layers = format!("lowerdir={path}/lower,upperdir={path}/upper,workdir={path}/work");
+        let layers = CString::new(layers)?;
+        rustix::mount::mount(
+            "overlay",
+            at("merged"),
+            "overlay",
+            MountFlags::empty(),
+            Some(layers.as_c_str()),
+        )
+        .context("cannot mount an overlay")?;
+        Ok(overlay)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("merged").join(name)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // What was not mounted cannot be unmounted; the folder goes either way.
+        let _ = rustix::mount::unmount(self.folder.path().join("merged"), UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(self.folder.path(), UnmountFlags::DETACH);
+    }
+}
+
+fn drift_is_flagged(context: &Context) -> anyhow::Result<()> {
+    let scene = Scene::new(context, "exec")?;
+    let overlay = Overlay::mount(context)?;
+    copy(context, &overlay.path("drift"))?;
+    for (name, expected) in [("image", None), ("drift", Some(true))] {
+        let mut command = Command::new(overlay.path(name));
+        command.args(["child", "--exit", "0"]);
+        let log = exec(&scene, command)?;
+        let found = log.attributes().flag(names::EXE_UPPER_LAYER);
+        ensure!(found == expected, "{name}: {} is {found:?}", names::EXE_UPPER_LAYER);
+        let path = log.attributes().text(names::EXE_PATH);
+        ensure!(path == overlay.path(name).to_str(), "{name}: the executable is {path:?}");
+    }
     Ok(())
 }
 
