@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::Value as Json;
+use tarsier_core::encode::redact::{DEFAULTS, MARK};
 
 use super::Config;
 use super::check::SchemaAt;
@@ -26,8 +27,18 @@ pub fn reference() -> String {
     let root = SchemaAt::root(&schema);
     for (key, property) in properties(root) {
         section(&mut page, key, property, &defaults[key]).expect("a string takes all that is written");
+        if key == "redaction" {
+            built_in_redaction(&mut page).expect("a string takes all that is written");
+        }
     }
     page
+}
+
+fn built_in_redaction(page: &mut String) -> std::fmt::Result {
+    writeln!(page, "\nHidden by default, replaced by `{MARK}`:\n\n| what | where |\n|---|---|")?;
+    DEFAULTS.iter().try_for_each(|(name, description)| {
+        writeln!(page, "| {name} | {} |", description.replace('|', "\\|"))
+    })
 }
 
 fn properties(schema: SchemaAt<'_>) -> impl Iterator<Item = (&String, SchemaAt<'_>)> {
