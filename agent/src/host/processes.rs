@@ -8,14 +8,33 @@ use std::path::Path;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tarsier_abi::TaskKey;
 
-/// The arguments of a running process, boundaries kept; `None` if it is gone or is not ours to read.
-pub fn arguments(tgid: u32) -> Option<Vec<Box<[u8]>>> {
-    let bytes = fs::read(format!("/proc/{tgid}/cmdline")).ok()?;
+/// The arguments of a running process, boundaries kept; `None` if it is gone, is not ours to read, or
+/// if `/proc` shows another process of that number: one that took it since, or, in a PID namespace
+/// below the initial one, a stranger.
+pub fn arguments(process: &TaskKey) -> Option<Vec<Box<[u8]>>> {
+    let bytes = fs::read(format!("/proc/{}/cmdline", process.tgid)).ok()?;
+    // Asked after reading: what was read is of no other process then.
+    if !is_shown(process) {
+        return None;
+    }
     let body = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     if bytes.is_empty() {
         return Some(Vec::new());
     }
     Some(body.split(|byte| *byte == 0).map(Into::into).collect())
+}
+
+/// Whether `/proc` shows this process under its number.
+fn is_shown(process: &TaskKey) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.tgid)).unwrap_or_default();
+    // Field 22 counts clock ticks of 10 ms; the kernel rounds down.
+    start_ticks(&stat).is_some_and(|ticks| ticks.abs_diff(process.start_boottime / 10_000_000) <= 1)
+}
+
+/// Field 22 of a `stat` file: start time in clock ticks since boot.
+fn start_ticks(stat: &str) -> Option<u64> {
+    // The name may hold anything; the fields count from its closing parenthesis.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// One open handle per network namespace, given each process's namespace inode number and pid.
@@ -43,6 +62,9 @@ pub fn socket_owners(
 ) -> FxHashMap<u64, TaskKey> {
     let mut owners = FxHashMap::default();
     for process in processes {
+        if !is_shown(&process) {
+            continue;
+        }
         // Gone, or not ours to look at.
         let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", process.tgid)) else { continue };
         for descriptor in descriptors.flatten() {
@@ -78,12 +100,18 @@ mod tests {
 
     use super::*;
 
+    fn own_key() -> TaskKey {
+        let stat = fs::read_to_string("/proc/self/stat").expect("own stat");
+        let start_boottime = start_ticks(&stat).expect("own start") * 10_000_000;
+        TaskKey { start_boottime, tgid: std::process::id(), exec: 0 }
+    }
+
     #[test]
     fn finds_who_holds_a_socket() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
         let descriptor = format!("/proc/self/fd/{}", listener.as_raw_fd());
         let inode = socket_inode(Path::new(&descriptor)).expect("a socket");
-        let me = TaskKey { start_boottime: 1, tgid: std::process::id(), exec: 0 };
+        let me = own_key();
         let owners = socket_owners([me].into_iter(), &[inode, u64::MAX].into_iter().collect());
         assert_eq!(owners.into_iter().collect::<Vec<_>>(), [(inode, me)]);
     }
@@ -91,8 +119,10 @@ mod tests {
     #[test]
     fn reads_its_own_arguments() {
         let mine: Vec<Vec<u8>> = std::env::args_os().map(|arg| arg.into_encoded_bytes()).collect();
-        let read = arguments(std::process::id()).expect("own cmdline");
+        let read = arguments(&own_key()).expect("own cmdline");
         assert_eq!(read.iter().map(|arg| arg.to_vec()).collect::<Vec<_>>(), mine);
-        assert_eq!(arguments(u32::MAX), None);
+        assert_eq!(arguments(&TaskKey { tgid: u32::MAX, ..own_key() }), None, "no such process");
+        let stranger = TaskKey { start_boottime: 1, ..own_key() };
+        assert_eq!(arguments(&stranger), None, "another process of that number");
     }
 }

@@ -188,9 +188,8 @@ fn status(key: &str) -> Option<String> {
 
 /// Field 22 of `/proc/self/stat`, clock ticks (100 per second on every supported architecture).
 fn start_ticks() -> Option<u64> {
-    let text = read("stat")?;
-    // The name may hold anything; the fields count from its closing parenthesis.
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    // Nothing here may use `host`: the fields count from the closing parenthesis of the name.
+    read("stat")?.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Real and effective user, real and effective group.

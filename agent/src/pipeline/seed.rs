@@ -74,7 +74,7 @@ pub(super) fn seed(
 fn fill_arguments(stages: &mut Stages) {
     let keys: Vec<_> = stages.processes.live().map(|process| process.key).collect();
     for key in keys {
-        if let Some(args) = processes::arguments(key.tgid) {
+        if let Some(args) = processes::arguments(&key) {
             stages.processes.set_args(&key, args);
         }
     }
