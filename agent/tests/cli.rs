@@ -114,7 +114,7 @@ fn a_good_file_is_ok_and_prints_with_origins() {
     let line =
         |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).unwrap().to_owned();
     assert!(line("interval: 30s").ends_with(&format!("# {path}:2")), "{text}");
-    assert!(line("stdout: json").ends_with("# --output"), "{text}");
+    assert!(line("format: json").ends_with("# --output"), "{text}");
     assert!(line("team: \"a b\"").ends_with("# OTEL_RESOURCE_ATTRIBUTES"), "{text}");
     let again = file(dir.path(), &text);
     assert_eq!(code(&tarsier(&["config", "check", again.to_str().unwrap()])), 0, "{text}");
