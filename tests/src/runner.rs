@@ -35,6 +35,8 @@ pub struct Test {
 pub enum Need {
     /// A writable cgroup v2 hierarchy, mounted anywhere.
     Cgroup2,
+    /// A machine of its own: the test captures everything, or changes what is mounted.
+    Guest,
     /// IPv6 on loopback.
     Ipv6,
     /// A command on `PATH`.
@@ -50,6 +52,7 @@ impl Need {
     fn unmet(self, context: &Context) -> Option<String> {
         match self {
             Self::Cgroup2 => cgroup::mount().err().map(|error| error.to_string()),
+            Self::Guest => (!context.emulated).then(|| "only in a guest: it captures everything".to_owned()),
             Self::Ipv6 => std::net::TcpListener::bind("[::1]:0")
                 .err()
                 .map(|error| format!("no IPv6 on loopback: {error}")),

@@ -33,12 +33,29 @@ impl Agent {
     /// Starts `tarsier run` on the cgroup at `scope`, sending to `endpoint`, and waits until it is
     /// ready. `config` is YAML of further sections, after `ops`.
     pub fn start(context: &Context, scope: &Path, endpoint: &str, config: &str) -> anyhow::Result<Self> {
+        Self::start_with(context, Some(scope), endpoint, config)
+    }
+
+    /// As [`Agent::start`], but of the whole machine, which must be the test's own.
+    pub fn start_unscoped(context: &Context, endpoint: &str) -> anyhow::Result<Self> {
+        Self::start_with(context, None, endpoint, "")
+    }
+
+    fn start_with(
+        context: &Context,
+        scope: Option<&Path>,
+        endpoint: &str,
+        config: &str,
+    ) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let metrics = tool::free_address()?;
         let file = files.path().join("tarsier.yaml");
         fs::write(&file, format!("ops:\n  listen: \"{metrics}\"\n  admin_socket: \"\"\n{config}"))?;
         let mut command = Command::new(&context.agent);
-        command.arg("run").arg("--config").arg(&file).arg("--scope-cgroup").arg(scope);
+        command.arg("run").arg("--config").arg(&file);
+        if let Some(scope) = scope {
+            command.arg("--scope-cgroup").arg(scope);
+        }
         command.args(["--output", "none", "--otlp-endpoint", endpoint]);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUST_BACKTRACE", "1");
         let daemon = Daemon::start(command, READY, READY_DEADLINE, &context.log).context("the agent")?;
