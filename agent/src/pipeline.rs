@@ -80,6 +80,8 @@ pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> 
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare().context("preparing the self-test")?;
     let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest)?)?;
+    // Before anything else speaks: what cannot work at all is one line.
+    kernel.require_core()?;
     let waiter = Waiter::new()?;
     for descriptor in kernel.ring_descriptors()? {
         waiter.watch(descriptor)?;
@@ -137,12 +139,7 @@ impl Pipeline {
                 Err(reason) => tracing::warn!(sensor = sensor.sensor.name(), reason, "sensor is off"),
             }
         }
-        for sensor in self.kernel.sensors.iter().filter(|sensor| sensor.sensor.is_core()) {
-            if let Err(reason) = &sensor.state {
-                anyhow::bail!("the sensor {} cannot work here: {reason}", sensor.sensor.name());
-            }
-        }
-        Ok(())
+        Ok(self.kernel.require_core()?)
     }
 
     fn main_loop(&mut self, stop: &AtomicBool, stop_after: Option<Duration>, desk: &Desk) {

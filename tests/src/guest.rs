@@ -17,6 +17,7 @@ const MOUNTS: &[(&str, &str, &str, &str)] = &[
     ("proc", "/proc", "proc", ""),
     ("sysfs", "/sys", "sysfs", ""),
     ("devtmpfs", "/dev", "devtmpfs", ""),
+    ("devpts", "/dev/pts", "devpts", ""),
     ("tmpfs", "/tmp", "tmpfs", "mode=1777"),
     ("tmpfs", "/run", "tmpfs", "mode=755"),
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),

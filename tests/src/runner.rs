@@ -35,7 +35,7 @@ pub struct Test {
 pub enum Need {
     /// A writable cgroup v2 hierarchy, mounted anywhere.
     Cgroup2,
-    /// A machine of its own: the test captures everything, or changes what is mounted.
+    /// A machine of its own: the test captures everything, or changes what is mounted or the kernel.
     Guest,
     /// IPv6 on loopback.
     Ipv6,
@@ -45,6 +45,8 @@ pub enum Need {
     Collector,
     /// Jaeger's binary (`--jaeger`).
     Jaeger,
+    /// An agent that is one static file.
+    StaticAgent,
 }
 
 impl Need {
@@ -52,13 +54,18 @@ impl Need {
     fn unmet(self, context: &Context) -> Option<String> {
         match self {
             Self::Cgroup2 => cgroup::mount().err().map(|error| error.to_string()),
-            Self::Guest => (!context.emulated).then(|| "only in a guest: it captures everything".to_owned()),
+            Self::Guest => {
+                (!context.emulated).then(|| "only in a guest: it takes the machine for itself".to_owned())
+            }
             Self::Ipv6 => std::net::TcpListener::bind("[::1]:0")
                 .err()
                 .map(|error| format!("no IPv6 on loopback: {error}")),
             Self::Tool(name) => tool::find(name).is_none().then(|| format!("{name} is not installed")),
             Self::Collector => context.collector.is_none().then(|| "no --collector binary".to_owned()),
             Self::Jaeger => context.jaeger.is_none().then(|| "no --jaeger binary".to_owned()),
+            Self::StaticAgent => tool::needs_loader(&context.agent).unwrap_or(true).then(|| {
+                "the agent needs a dynamic loader: `cargo xtask test` builds a static one".to_owned()
+            }),
         }
     }
 }

@@ -6,7 +6,9 @@ use super::style::Style;
 use tarsier_abi::Sensor;
 
 use super::{Exit, Refusal};
-use crate::kernel::{Kernel, LoadOptions};
+use crate::kernel::btf::Btf;
+use crate::kernel::load::BTF_PATH;
+use crate::kernel::{Kernel, LoadOptions, features};
 use crate::ops::admin::DEFAULT_SOCKET;
 use crate::ops::doctor::{Check, Status, checks, sensor};
 
@@ -31,6 +33,9 @@ enum Form {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut checks = checks(&args.admin_socket);
+    // After the check of BTF, which it is read from.
+    let place = checks.iter().position(|check| check.name == "btf").map_or(0, |index| index + 1);
+    checks.splice(place..place, floor());
     // With a blocker every sensor fails, and its own message would hide the cause.
     if verdict(&checks) == Exit::Ok {
         checks.extend(sensors());
@@ -44,6 +49,18 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// The kernel's features, if its types can be read at all; if not, the check of BTF says so.
+fn floor() -> Option<Check> {
+    const NAME: &str = "kernel features";
+    let btf = Btf::parse(std::fs::read(BTF_PATH).ok()?);
+    Some(match btf.map(|btf| features::require(&btf)) {
+        Ok(Ok(())) => Check::new(NAME, Status::Ok, features::floor().collect::<Vec<_>>().join(", ")),
+        Ok(Err(below)) => Check::new(NAME, Status::Unavailable, below.to_string()).fix("boot a newer kernel"),
+        Err(error) => Check::new(NAME, Status::Unavailable, format!("{BTF_PATH}: {error}"))
+            .fix("boot a kernel whose BTF this version reads, or a newer version of Tarsier"),
+    })
 }
 
 /// Loads every sensor's programs, which also finds their hooks, and attaches none.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::kernel::LoadError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,9 @@ impl Exit {
     pub fn of(error: &anyhow::Error) -> Self {
         let known = error.chain().find_map(|cause| {
             let refusal = cause.downcast_ref::<Refusal>().map(|refusal| refusal.exit);
-            refusal.or_else(|| cause.is::<ConfigError>().then_some(Self::Usage))
+            let load = || cause.downcast_ref::<LoadError>().filter(|error| error.is_of_the_kernel());
+            let config = || cause.is::<ConfigError>().then_some(Self::Usage);
+            refusal.or_else(|| load().map(|_| Self::Unavailable)).or_else(config)
         });
         known.unwrap_or(Self::Failure)
     }
@@ -52,6 +55,7 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
+    use crate::kernel::features::BelowFloor;
 
     #[test]
     fn the_first_cause_that_knows_decides() {
@@ -60,6 +64,9 @@ mod tests {
         assert_eq!(Exit::of(&wrapped), Exit::NoPrivilege);
         let config = ConfigError { problems: Vec::new() };
         assert_eq!(Exit::of(&config.into()), Exit::Usage);
+        let old = LoadError::BelowFloor(BelowFloor { missing: vec!["BPF ring buffers (5.8)"] });
+        assert_eq!(Exit::of(&old.into()), Exit::Unavailable);
+        assert_eq!(Exit::of(&LoadError::Missing("map").into()), Exit::Failure);
         assert_eq!(Exit::of(&anyhow::anyhow!("other")), Exit::Failure);
     }
 }

@@ -202,6 +202,15 @@ impl Btf {
         out
     }
 
+    /// Whether the kernel has a function of that name with its types known. Functions are not in the
+    /// index: they are most of all names and are asked for a few times at start.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.types.iter().skip(1).any(|at| {
+            self.type_at(*at as usize)
+                .is_some_and(|found| found.kind == kind::FUNC && self.string(found.name) == name.as_bytes())
+        })
+    }
+
     /// A digest of a list of numbers, for naming a layout in a log line.
     pub fn fingerprint(values: impl Iterator<Item = u32>) -> u64 {
         // FNV-1a: stable between releases, unlike the standard hasher.
@@ -329,6 +338,7 @@ mod tests {
         assert_eq!(btf.enumerator("sock_flags", "SOCK_DONE"), Some(1));
         assert!(btf.tracepoint_arity("sched_process_fork") == Some(2));
         assert_eq!(btf.tracepoint_arity("no_such_tracepoint"), None);
+        assert!(btf.has_function("tcp_connect") && !btf.has_function("no_such_function"));
     }
 
     #[test]

@@ -12,8 +12,11 @@ use tarsier_abi::tcp::SweepBatch;
 use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Hook, Ledger, Sensor};
 
 use super::btf::{Btf, BtfError};
+use super::features::{self, BelowFloor};
 use super::info::{ProgramStats, program_stats};
+use super::memlock;
 use super::offsets::{Offsets, globals_from};
+use super::refusal::{chain, refusal};
 use super::ring::{Ring, RingError};
 
 /// The object, as the build script made it.
@@ -33,6 +36,9 @@ pub enum LoadError {
     /// BTF that this reader cannot read.
     #[error("{BTF_PATH}: {0}")]
     BadBtf(#[from] BtfError),
+    /// Something that nothing works without.
+    #[error(transparent)]
+    BelowFloor(#[from] BelowFloor),
     /// A field that every sensor needs.
     #[error("this kernel's types do not fit: {0}")]
     Core(String),
@@ -45,9 +51,32 @@ pub enum LoadError {
     /// A ring could not be mapped.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// A sensor that every other one needs is off.
+    #[error("the sensor {} cannot work here: {reason}", .sensor.name())]
+    CoreSensor {
+        /// Which.
+        sensor: Sensor,
+        /// Why.
+        reason: String,
+    },
     /// The object does not hold what this agent expects: a build of different parts.
     #[error("the embedded eBPF object lacks {0}")]
     Missing(&'static str),
+}
+
+impl LoadError {
+    /// Whether another kernel, or the same one started differently, is the remedy.
+    pub fn is_of_the_kernel(&self) -> bool {
+        matches!(
+            self,
+            Self::NoBtf(_)
+                | Self::BadBtf(_)
+                | Self::Btf(_)
+                | Self::BelowFloor(_)
+                | Self::Core(_)
+                | Self::CoreSensor { .. }
+        )
+    }
 }
 
 /// What the caller decides.
@@ -108,6 +137,7 @@ impl Kernel {
     /// Loads the object and every program; attaches nothing yet.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         let btf = Btf::parse(std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?)?;
+        features::require(&btf)?;
         let offsets = Offsets::resolve(&btf);
         if let Some(missing) = offsets.missing.iter().find(|m| m.field.need == tarsier_abi::Need::Core) {
             return Err(LoadError::Core(missing.reason.clone()));
@@ -133,6 +163,7 @@ impl Kernel {
             .map(|(index, name)| (*name, if (index as u32) < rings { options.bulk_bytes } else { 4096 }))
             .chain([(PRIORITY, options.priority_bytes)])
             .collect();
+        memlock::raise();
         let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
         drop(outline);
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
@@ -162,8 +193,11 @@ impl Kernel {
             kernel.sensors.push(SensorState { sensor, state });
         }
         // What is left has no sensor of its own: a view of the past, or of live sockets, that is missing.
-        for (program, error) in failures {
-            tracing::warn!(program, error, "not loaded");
+        // Without the process core it is of no use, and its refusal would hide the core's own.
+        if kernel.require_core().is_ok() {
+            for (program, error) in failures {
+                tracing::warn!(program, error, "not loaded");
+            }
         }
         drop(btf);
         give_back_memory();
@@ -179,6 +213,18 @@ impl Kernel {
             }
         }
         self.sensors = sensors;
+    }
+
+    /// An error if a sensor is off that every other one needs.
+    ///
+    /// # Errors
+    /// [`LoadError::CoreSensor`].
+    pub fn require_core(&self) -> Result<(), LoadError> {
+        let off = self.sensors.iter().filter(|entry| entry.sensor.is_core()).find_map(|entry| {
+            let reason = entry.state.as_ref().err()?.clone();
+            Some(LoadError::CoreSensor { sensor: entry.sensor, reason })
+        });
+        off.map_or(Ok(()), Err)
     }
 
     /// Detaches everything: nothing new is produced. What is in the rings stays readable.
@@ -293,7 +339,7 @@ impl Kernel {
                 .programs_mut()
                 .filter_map(|(name, program)| {
                     let (name, target) = wanted.iter().find(|(wanted, _)| *wanted == name)?;
-                    Some((*name, scope.spawn(|| target.load(program, btf))))
+                    Some((*name, scope.spawn(|| target.load(name, program, btf))))
                 })
                 .collect();
             for (name, thread) in threads {
@@ -333,17 +379,17 @@ enum Target {
 }
 
 impl Target {
-    fn load(self, program: &mut Program, btf: &aya::Btf) -> Result<(), String> {
+    fn load(self, name: &str, program: &mut Program, btf: &aya::Btf) -> Result<(), String> {
         let loaded = match self {
-            Self::Tracepoint(name) => {
-                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(name, btf))
+            Self::Tracepoint(hook) => {
+                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
             }
             Self::Iterator(over) => {
                 <&mut Iter>::try_from(program).and_then(|program| program.load(over, btf))
             }
             Self::TestRun => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
         };
-        loaded.map_err(|error| chain(&error))
+        loaded.map_err(|error| refusal(name, &chain(&error)))
     }
 }
 
@@ -417,19 +463,4 @@ fn map_entries(data: &MapData) -> Result<u32, LoadError> {
 
 fn missing_map(name: &str) -> aya::EbpfError {
     aya::EbpfError::MapError(aya::maps::MapError::InvalidName { name: name.to_owned() })
-}
-
-/// An error and its causes in one line, as the verifier's log is a cause too.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -1,9 +1,12 @@
 //! In: everything that talks to the kernel through BPF. `unsafe` in the agent lives here only.
 
 pub mod btf;
+pub mod features;
 pub mod info;
 pub mod load;
+mod memlock;
 pub mod offsets;
+mod refusal;
 pub mod ring;
 pub mod seed;
 pub mod selftest;

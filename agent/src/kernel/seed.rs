@@ -4,10 +4,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use tarsier_abi::tcp::SeedRecord;
 
-use super::load::{Kernel, chain};
+use super::load::Kernel;
+use super::refusal::chain;
 
 /// A seed pass failed; what it would have told is not known.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +47,12 @@ impl Kernel {
         let bytes = std::thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    // SAFETY: an open descriptor; changes this thread only.
-                    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-                        return Err(std::io::Error::last_os_error().to_string());
+                    // Entering takes CAP_SYS_ADMIN, which being there already does not.
+                    if !is_own(namespace) {
+                        // SAFETY: an open descriptor; changes this thread only.
+                        if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+                            return Err(std::io::Error::last_os_error().to_string());
+                        }
                     }
                     self.iterate("seed_sockets")
                 })
@@ -69,4 +74,11 @@ impl Kernel {
         file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         Ok(bytes)
     }
+}
+
+/// Whether `namespace` is the one that this process is in. Not known counts as no.
+fn is_own(namespace: &File) -> bool {
+    let place = |file: std::io::Result<std::fs::Metadata>| file.ok().map(|file| (file.dev(), file.ino()));
+    let own = place(std::fs::metadata("/proc/self/ns/net"));
+    own.is_some() && own == place(namespace.metadata())
 }

@@ -61,12 +61,12 @@ enum Want {
     Required,
     /// Without it something is missing.
     Useful,
-    /// Not by the sensors of this version.
-    Unused,
+    /// By old kernels, if their limits are low.
+    Old,
 }
 
 /// Bit, name, how much it is wanted, and what for (or what is missing without it).
-const CAPABILITIES: [(u32, &str, Want, &str); 6] = [
+const CAPABILITIES: [(u32, &str, Want, &str); 5] = [
     (39, "CAP_BPF", Want::Required, "loads programs and maps"),
     (38, "CAP_PERFMON", Want::Required, "attaches tracing programs and reads kernel memory in them"),
     (
@@ -79,10 +79,9 @@ const CAPABILITIES: [(u32, &str, Want, &str); 6] = [
         19,
         "CAP_SYS_PTRACE",
         Want::Useful,
-        "reads /proc of other users' processes that are older than the agent",
+        "reads arguments and sockets of processes that are older than the agent",
     ),
-    (24, "CAP_SYS_RESOURCE", Want::Unused, "raises RLIMIT_MEMLOCK, needed below kernel 5.11 only"),
-    (12, "CAP_NET_ADMIN", Want::Unused, "attaches packet programs, which this version has none of"),
+    (24, "CAP_SYS_RESOURCE", Want::Old, "lifts RLIMIT_MEMLOCK, which counts below kernel 5.11 only"),
 ];
 
 /// The host to look at: the real one, or a directory tree that looks like one.
@@ -114,8 +113,12 @@ pub fn blockers() -> Vec<Check> {
     let host = Host::default();
     let mut checks = vec![host.btf(), host.lockdown()];
     checks.extend(host.capabilities());
-    checks.push(bpf_syscall());
     checks.retain(|check| matches!(check.status, Status::NoPrivilege | Status::Unavailable));
+    // Without the capabilities the system call fails too, and only repeats that they are missing.
+    if !checks.iter().any(|check| check.status == Status::NoPrivilege) {
+        checks.push(bpf_syscall());
+        checks.retain(|check| matches!(check.status, Status::NoPrivilege | Status::Unavailable));
+    }
     checks
 }
 
@@ -126,7 +129,7 @@ pub fn sensor(sensor: Sensor, state: &Result<(), String>) -> Check {
     match state {
         Ok(()) => Check::new(&name, Status::Ok, sensor.doc()),
         Err(reason) if sensor.is_core() => Check::new(&name, Status::Unavailable, format!("off: {reason}"))
-            .fix("boot a kernel with BTF raw tracepoints (5.10 or newer)"),
+            .fix("boot a kernel that has it (5.10 or newer), without lockdown"),
         Err(reason) => Check::new(&name, Status::Degraded, format!("off: {reason}"))
             .fix("boot a kernel that has it; everything else works without"),
     }
@@ -174,7 +177,12 @@ impl Host {
 
     fn lockdown(&self) -> Check {
         let Ok(text) = self.read("/sys/kernel/security/lockdown") else {
-            return Check::new("lockdown", Status::Ok, "not active, or securityfs is not mounted");
+            // Any other file there shows that securityfs is mounted.
+            let mut entries = fs::read_dir(self.path("/sys/kernel/security")).into_iter().flatten();
+            return match entries.next() {
+                Some(_) => Check::new("lockdown", Status::Ok, "not active"),
+                None => Check::new("lockdown", Status::Info, "not visible: securityfs is not mounted here"),
+            };
         };
         let mode = text.split(['[', ']']).nth(1).unwrap_or("unknown");
         match mode {
@@ -212,7 +220,7 @@ impl Host {
                 .fix(format!("run as root, or add {name} to the container or unit")),
             Want::Useful => Check::new(name, Status::Degraded, format!("missing: {purpose}"))
                 .fix(format!("add {name} if you need it")),
-            Want::Unused => Check::new(name, Status::Info, format!("missing, not needed: {purpose}")),
+            Want::Old => Check::new(name, Status::Info, format!("missing: {purpose}")),
         };
         CAPABILITIES.into_iter().map(check).collect()
     }
@@ -247,8 +255,9 @@ impl Host {
         let limits = self.read("/proc/self/limits").unwrap_or_default();
         let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
         let soft = line.and_then(|line| line.split_whitespace().next()).unwrap_or("unknown");
+        let unit = if soft == "unlimited" { "" } else { " bytes" };
         let detail =
-            format!("{soft} bytes; maps count here below kernel 5.11 only, where the agent raises it");
+            format!("{soft}{unit}; counts below kernel 5.11 only, and the agent raises it as far as it may");
         Check::new("memlock", Status::Info, detail)
     }
 
@@ -362,7 +371,7 @@ mod tests {
     fn kernels_that_do_not_fit() {
         let (_dir, bare) = host(&[]);
         assert_eq!(bare.btf().status, Status::Unavailable);
-        assert_eq!(bare.lockdown().status, Status::Ok);
+        assert_eq!(bare.lockdown().status, Status::Info);
         assert_eq!(bare.cgroups().status, Status::Degraded);
         let (_dir, bad) = host(&[
             ("sys/kernel/btf/vmlinux", b"\x7fELF"),
@@ -372,6 +381,8 @@ mod tests {
         assert_eq!(bad.btf().status, Status::Unavailable);
         assert_eq!(bad.lockdown().status, Status::Unavailable);
         assert_eq!(bad.jit().status, Status::Degraded);
+        let (_dir, free) = host(&[("sys/kernel/security/lsm", b"capability")]);
+        assert_eq!(free.lockdown().status, Status::Ok);
         let (_dir, good) = host(&[
             ("sys/kernel/btf/vmlinux", &0xeb9f_u16.to_ne_bytes()),
             ("sys/kernel/security/lockdown", b"none [integrity] confidentiality\n"),

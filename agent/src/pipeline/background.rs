@@ -113,8 +113,10 @@ async fn open(config: &Config, desk: &Arc<Desk>) -> anyhow::Result<Servers> {
                 metrics: Arc::new(move || for_metrics.metrics()),
                 health: Arc::new(move || for_health.health()),
             };
-            let server = HttpServer::start(address, sources).await.with_context(|| {
-                format!("listening on {address} (another address: --listen IP:PORT, none: --listen none)")
+            let server = HttpServer::start(address, sources).await.map_err(|error| {
+                anyhow::anyhow!(
+                    "cannot listen on {address}: {error}; name another address (--listen IP:PORT) or none (--listen none)"
+                )
             })?;
             tracing::info!(address = %server.address(), "serving /metrics and /healthz");
             Some(server)

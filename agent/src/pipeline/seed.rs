@@ -47,6 +47,7 @@ pub(super) fn seed(
         namespaces.entry(number).or_insert(file);
     }
     let mut sockets = FxHashMap::default();
+    let mut failures = Vec::new();
     for file in namespaces.values() {
         let seeded = kernel.seed_sockets(file, |record| {
             let Ok(Event { header, body: Body::Tcp(event), .. }) = stages.decoder.decode_seed(record) else {
@@ -60,9 +61,12 @@ pub(super) fn seed(
                 sockets.entry(tuple.sock).or_insert((header.boot_ns, event));
             }
         });
-        if let Err(error) = seeded {
-            tracing::warn!(%error, "connections older than the agent are not known in one network namespace");
-        }
+        failures.extend(seeded.err());
+    }
+    // One line, however many namespaces: the reason is rarely another one.
+    if let Some(error) = failures.first() {
+        let (failed, all) = (failures.len(), namespaces.len());
+        tracing::warn!(%error, failed, all, "connections older than the agent are not known in some network namespaces");
     }
     let mut sockets: Vec<(u64, TcpEvent)> = sockets.into_values().collect();
     name_owners(stages, &mut sockets);

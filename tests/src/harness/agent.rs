@@ -15,9 +15,9 @@ use super::tool;
 use crate::runner::Context;
 
 /// The agent's line that says: every program is attached, everything older is known.
-const READY: &str = "tarsier is ready";
+pub const READY: &str = "tarsier is ready";
 /// Programs are verified and the node is scanned before it; slow in an emulated guest.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+pub const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// SIGTERM flushes within this (the promise under test; see `pipeline::shutdown`).
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// A running agent; dropping it kills it.
@@ -33,12 +33,22 @@ impl Agent {
     /// Starts `tarsier run` on the cgroup at `scope`, sending to `endpoint`, and waits until it is
     /// ready. `config` is YAML of further sections, after `ops`.
     pub fn start(context: &Context, scope: &Path, endpoint: &str, config: &str) -> anyhow::Result<Self> {
-        Self::start_with(context, Some(scope), endpoint, config)
+        Self::start_with(context, Some(scope), endpoint, config, |_| {})
     }
 
     /// As [`Agent::start`], but of the whole machine, which must be the test's own.
     pub fn start_unscoped(context: &Context, endpoint: &str) -> anyhow::Result<Self> {
-        Self::start_with(context, None, endpoint, "")
+        Self::start_with(context, None, endpoint, "", |_| {})
+    }
+
+    /// As [`Agent::start`], after `change` had its way with the command.
+    pub fn start_as(
+        context: &Context,
+        scope: &Path,
+        endpoint: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> anyhow::Result<Self> {
+        Self::start_with(context, Some(scope), endpoint, "", change)
     }
 
     fn start_with(
@@ -46,6 +56,7 @@ impl Agent {
         scope: Option<&Path>,
         endpoint: &str,
         config: &str,
+        change: impl FnOnce(&mut Command),
     ) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let metrics = tool::free_address()?;
@@ -58,6 +69,7 @@ impl Agent {
         }
         command.args(["--output", "none", "--otlp-endpoint", endpoint]);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUST_BACKTRACE", "1");
+        change(&mut command);
         let daemon = Daemon::start(command, READY, READY_DEADLINE, &context.log).context("the agent")?;
         Ok(Self { daemon, metrics, _files: files })
     }

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codec::CompressionEncoding;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -175,6 +176,21 @@ impl Receiver {
 
     /// Serves at `address`; it is bound when this returns.
     pub fn start_at(address: SocketAddr) -> anyhow::Result<Self> {
+        Self::serve(address, Server::builder())
+    }
+
+    /// Serves TLS on a loopback port of the kernel's choice, as `name`. Returns the certificate, PEM,
+    /// that a client is to trust.
+    pub fn start_tls(name: &str) -> anyhow::Result<(Self, String)> {
+        let made =
+            rcgen::generate_simple_self_signed([name.to_owned()]).context("cannot make a certificate")?;
+        let certificate = made.cert.pem();
+        let identity = Identity::from_pem(&certificate, made.signing_key.serialize_pem());
+        let server = Server::builder().tls_config(ServerTlsConfig::new().identity(identity))?;
+        Ok((Self::serve("127.0.0.1:0".parse()?, server)?, certificate))
+    }
+
+    fn serve(address: SocketAddr, server: Server) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(address))
@@ -183,7 +199,7 @@ impl Receiver {
         let shared = Arc::new(Shared::default());
         let fuse = Arc::new(Fuse::default());
         let (stop, stopped) = oneshot::channel();
-        let server = serve(listener, Arc::clone(&shared), Arc::clone(&fuse), stopped);
+        let server = serve(server, listener, Arc::clone(&shared), Arc::clone(&fuse), stopped);
         // Dropping the runtime with the thread aborts what is still connected, as a crash would.
         let thread =
             std::thread::Builder::new().name("otlp".to_owned()).spawn(move || runtime.block_on(server))?;
@@ -255,6 +271,7 @@ impl Drop for Receiver {
 }
 
 async fn serve(
+    mut server: Server,
     listener: tokio::net::TcpListener,
     shared: Arc<Shared>,
     fuse: Arc<Fuse>,
@@ -270,7 +287,7 @@ async fn serve(
                 .accept_compressed(CompressionEncoding::Zstd)
         };
     }
-    let server = tonic::transport::Server::builder()
+    let server = server
         .add_service(service!(LogsServiceServer))
         .add_service(service!(TraceServiceServer))
         .add_service(service!(MetricsServiceServer))

@@ -1,11 +1,15 @@
 //! What the agent as a whole promises: everything once, nothing lost without a trace, a clean end.
 
+mod empty_root;
 mod exactly_once;
 mod identity;
+mod lockdown;
 mod outage;
 mod preexisting;
 mod refusals;
 mod shutdown;
+mod surroundings;
+mod top;
 
 use crate::runner::{Need, Test};
 
@@ -18,9 +22,16 @@ pub fn tests() -> Vec<Test> {
         outage::TESTS,
         identity::TESTS,
         refusals::TESTS,
+        surroundings::TESTS,
+        empty_root::TESTS,
+        top::TESTS,
+        // The last one: it changes the kernel for good.
+        lockdown::TESTS,
     ]
     .concat()
 }
 
 /// What every test here needs.
 const SCENE: &[Need] = &[Need::Cgroup2];
+/// The same, with an agent that can be alone in a root directory.
+const SCENE_OF_STATIC_AGENT: &[Need] = &[Need::Cgroup2, Need::StaticAgent];

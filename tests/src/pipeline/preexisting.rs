@@ -1,29 +1,46 @@
 //! What was there before the agent: known, and counted from the agent's start only.
 
+use std::process::Command;
+
 use anyhow::ensure;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use rustix::thread::CapabilitySet;
 
 use super::SCENE;
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
 use crate::harness::receiver::Receiver;
 use crate::harness::scene::{self, ARRIVAL, Dialogue};
-use crate::harness::{names, pair};
+use crate::harness::{jail, names, pair};
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "preexisting/connection_counts_from_the_start", needs: SCENE, run: connection },
+    Test {
+        name: "preexisting/own_namespace_takes_no_sys_admin",
+        needs: SCENE,
+        run: connection_without_sys_admin,
+    },
     Test { name: "preexisting/process_is_known_at_its_end", needs: SCENE, run: process },
 ];
 
 fn connection(context: &Context) -> anyhow::Result<()> {
+    counts_from_the_start(context, |_| {})
+}
+
+/// It takes CAP_SYS_ADMIN to enter another network namespace, and nothing to be in one's own.
+fn connection_without_sys_admin(context: &Context) -> anyhow::Result<()> {
+    counts_from_the_start(context, |agent| jail::without(agent, &[CapabilitySet::SYS_ADMIN]))
+}
+
+fn counts_from_the_start(context: &Context, change: impl FnOnce(&mut Command)) -> anyhow::Result<()> {
     let cgroup = Cgroup::new("before")?;
     let mut held = Dialogue::start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
     held.hear()?;
     held.say("send 100000")?;
     held.say("reply 5000")?;
     let receiver = Receiver::start()?;
-    let _agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    let _agent = Agent::start_as(context, cgroup.path(), &receiver.endpoint(), change)?;
     held.say("send 777")?;
     held.say("reply 333")?;
     let mut line = held.say("close")?;
