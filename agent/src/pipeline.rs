@@ -78,7 +78,8 @@ struct Sweep {
 /// The programs cannot be loaded, an exporter cannot start, the scope is no cgroup.
 pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> {
     let hierarchy = Hierarchy::find()?;
-    let selftest = SelfTest::prepare().context("preparing the self-test")?;
+    let selftest = SelfTest::prepare()
+        .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
     let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest)?)?;
     // Before anything else speaks: what cannot work at all is one line.
     kernel.require_core()?;

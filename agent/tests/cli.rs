@@ -189,7 +189,7 @@ fn without_privileges_doctor_and_run_name_what_is_missing() {
     }
     let run = doctor.args(["run", "--for", "1s"]).output().unwrap();
     assert_eq!(code(&run), 77, "{}", err(&run));
-    assert!(err(&run).contains("tarsier: CAP_BPF: missing: loads programs and maps; "), "{}", err(&run));
+    assert!(err(&run).contains("tarsier: CAP_BPF: missing: it loads programs and maps; "), "{}", err(&run));
     assert!(err(&run).contains("\nCAP_PERFMON: missing: "), "{}", err(&run));
 
     let mut doctor = Command::new(&copy);

@@ -216,11 +216,11 @@ impl Host {
             Want::Required if has(21) => {
                 Check::new(name, Status::Ok, format!("{purpose}; CAP_SYS_ADMIN includes it"))
             }
-            Want::Required => Check::new(name, Status::NoPrivilege, format!("missing: {purpose}"))
+            Want::Required => Check::new(name, Status::NoPrivilege, format!("missing: it {purpose}"))
                 .fix(format!("run as root, or add {name} to the container or unit")),
-            Want::Useful => Check::new(name, Status::Degraded, format!("missing: {purpose}"))
+            Want::Useful => Check::new(name, Status::Degraded, format!("missing: it {purpose}"))
                 .fix(format!("add {name} if you need it")),
-            Want::Old => Check::new(name, Status::Info, format!("missing: {purpose}")),
+            Want::Old => Check::new(name, Status::Info, format!("missing: it {purpose}")),
         };
         CAPABILITIES.into_iter().map(check).collect()
     }
