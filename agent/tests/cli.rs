@@ -138,9 +138,8 @@ fn help_version_and_completions() {
         let script = tarsier(&["completions", shell]);
         assert!(code(&script) == 0 && out(&script).contains("scope-cgroup"), "{shell}");
     }
-    let bash = command(&["completions", "bash"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut check = Command::new("bash");
-    let check = check.arg("-n").stdin(bash.stdout.unwrap()).output().expect("bash is everywhere");
+    let script = out(&tarsier(&["completions", "bash"]));
+    let check = Command::new("bash").args(["-n", "-c", &script]).output().expect("bash is everywhere");
     assert!(check.status.success() && check.stderr.is_empty(), "{}", err(&check));
     let sensors = out(&tarsier(&["sensors"]));
     for sensor in tarsier_abi::Sensor::ALL {
