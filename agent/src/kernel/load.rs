@@ -1,23 +1,17 @@
 //! The object into the kernel: globals filled in, maps sized, programs loaded and attached, each
 //! sensor on its own.
 
-use std::os::fd::{AsFd, BorrowedFd};
-
-use aya::maps::{Array, MapData, PerCpuArray};
+use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{BtfTracePoint, Iter, Program, RawTracePoint, RawTracePointRunOptions, TestRun};
-use aya::{Ebpf, EbpfLoader, Pod};
-use rustc_hash::FxHashMap;
-use tarsier_abi::tcp::SweepBatch;
-use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Hook, Ledger, Sensor};
+use aya::{Ebpf, EbpfLoader};
+use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Sensor};
 
 use super::btf::{Btf, BtfError};
 use super::features::{self, BelowFloor};
-use super::info::{ProgramStats, program_stats};
-use super::memlock;
 use super::offsets::{Offsets, globals_from};
-use super::refusal::{chain, refusal};
-use super::ring::{Ring, RingError};
+use super::refusal::chain;
+use super::ring::RingError;
+use super::{memlock, programs};
 
 /// The object, as the build script made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tarsier.bpf.o"));
@@ -107,7 +101,7 @@ pub struct SensorState {
 
 /// The loaded object. Dropping it detaches everything.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     links: Vec<AttachedLink>,
     /// Every sensor asked for, attached or not.
     pub sensors: Vec<SensorState>,
@@ -120,18 +114,6 @@ struct AttachedLink {
     sensor: Sensor,
     _link: BtfTracePointLink,
 }
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodLedger(Ledger);
-// SAFETY: a plain array of integers without padding (zerocopy's IntoBytes proves it).
-unsafe impl Pod for PodLedger {}
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodSweep(SweepBatch);
-// SAFETY: plain integers without padding (zerocopy's IntoBytes proves it).
-unsafe impl Pod for PodSweep {}
 
 impl Kernel {
     /// Loads the object and every program; attaches nothing yet.
@@ -149,7 +131,7 @@ impl Kernel {
             globals.CGROUP_SUBSYS = subsys.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
             globals.CGROUP_HIERARCHY = *hierarchy;
         }
-        let outline = btf.outline(&attach_points());
+        let outline = btf.outline(&programs::attach_points());
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
         globals.SELF_PORT = u32::from(options.self_port);
@@ -169,18 +151,8 @@ impl Kernel {
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
         let mut kernel =
             Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
-        let mut wanted: Vec<(&str, Target)> =
-            ITERATORS.map(|(name, over)| (name, Target::Iterator(over))).into();
-        wanted.push((SWEEP_PROGRAM, Target::TestRun));
-        for &sensor in &options.sensors {
-            if offsets.missing_for(sensor).is_none() {
-                wanted.extend(sensor.attach().iter().filter_map(|attach| {
-                    let Hook::BtfTracepoint(name) = attach.hooks.first()?;
-                    Some((attach.program, Target::Tracepoint(name)))
-                }));
-            }
-        }
-        let mut failures = kernel.load_programs(&wanted, &btf);
+        let wanted = programs::wanted(&options.sensors, &offsets);
+        let mut failures = programs::load(&mut kernel.ebpf, &wanted, &btf);
         for &sensor in &options.sensors {
             let state = match offsets.missing_for(sensor) {
                 Some(missing) => Err(format!("needs {}", missing.reason)),
@@ -250,108 +222,6 @@ impl Kernel {
         drop::<Vec<AttachedLink>>(these);
     }
 
-    /// Descriptors of the rings in use, for waiting on.
-    pub fn ring_descriptors(&self) -> Result<Vec<BorrowedFd<'_>>, LoadError> {
-        ring_names().map(|name| Ok(self.ring(name)?.fd().as_fd())).collect()
-    }
-
-    fn ring(&self, name: &'static str) -> Result<&MapData, LoadError> {
-        match self.ebpf.map(name) {
-            Some(aya::maps::Map::RingBuf(data)) => Ok(data),
-            _ => Err(LoadError::Missing(name)),
-        }
-    }
-
-    /// The priority ring and the bulk rings in use.
-    pub fn rings(&self) -> Result<(Ring, Vec<Ring>), LoadError> {
-        let mut rings = ring_names().map(|name| {
-            let data = self.ring(name)?;
-            Ok(Ring::map(data.fd().as_fd(), map_entries(data)?)?)
-        });
-        let priority = rings.next().unwrap_or(Err(LoadError::Missing(PRIORITY)))?;
-        Ok((priority, rings.collect::<Result<_, LoadError>>()?))
-    }
-
-    /// The loss ledger, summed over CPUs.
-    pub fn ledger(&self) -> Option<Ledger> {
-        let map = PerCpuArray::<&MapData, PodLedger>::try_from(self.ebpf.map("LEDGER")?).ok()?;
-        let values = map.get(&0, 0).ok()?;
-        let mut sum = Ledger::default();
-        for value in values.iter() {
-            for (into, from) in sum.sensors.iter_mut().zip(value.0.sensors) {
-                into.produced += from.produced;
-                for (into, from) in into.lost.iter_mut().zip(from.lost) {
-                    *into += from;
-                }
-            }
-        }
-        Some(sum)
-    }
-
-    /// The kernel's own view of each loaded program.
-    pub fn programs(&self) -> Vec<(String, ProgramStats)> {
-        self.ebpf
-            .programs()
-            .filter_map(|(name, program)| {
-                let fd = program.fd().ok()?;
-                Some((name.to_owned(), program_stats(fd.as_fd()).ok()?))
-            })
-            .collect()
-    }
-
-    /// The iterator program of that name, loaded.
-    pub(super) fn iterator(&mut self, name: &str) -> Option<&mut Iter> {
-        self.ebpf.program_mut(name)?.try_into().ok()
-    }
-
-    /// Runs the sweep program on one batch, in place.
-    pub fn sweep(&mut self, batch: &mut SweepBatch) -> Result<(), aya::EbpfError> {
-        let map = self.ebpf.map_mut("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;
-        let mut map = Array::<_, PodSweep>::try_from(map)?;
-        map.set(0, PodSweep(*batch), 0)?;
-        let program: &RawTracePoint = self
-            .ebpf
-            .program(SWEEP_PROGRAM)
-            .ok_or_else(|| missing_map(SWEEP_PROGRAM))?
-            .try_into()
-            .map_err(aya::EbpfError::from)?;
-        program.test_run(RawTracePointRunOptions::new())?;
-        let map = self.ebpf.map("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;
-        *batch = Array::<_, PodSweep>::try_from(map)?.get(&0, 0)?.0;
-        Ok(())
-    }
-
-    /// Loads programs, each in a thread of its own: the kernel verifies them independently, and the long
-    /// ones take it a third of a second each. Returns what failed, and why.
-    fn load_programs(
-        &mut self,
-        wanted: &[(&'static str, Target)],
-        btf: &aya::Btf,
-    ) -> FxHashMap<&'static str, String> {
-        std::thread::scope(|scope| {
-            let mut failures: FxHashMap<_, _> = wanted
-                .iter()
-                .filter(|(name, _)| self.ebpf.program(name).is_none())
-                .map(|(name, _)| (*name, format!("the object has no program {name}")))
-                .collect();
-            let threads: Vec<_> = self
-                .ebpf
-                .programs_mut()
-                .filter_map(|(name, program)| {
-                    let (name, target) = wanted.iter().find(|(wanted, _)| *wanted == name)?;
-                    Some((*name, scope.spawn(|| target.load(name, program, btf))))
-                })
-                .collect();
-            for (name, thread) in threads {
-                let result = thread.join().unwrap_or_else(|_| Err("loading it panicked".to_owned()));
-                if let Err(error) = result {
-                    failures.insert(name, error);
-                }
-            }
-            failures
-        })
-    }
-
     fn attach_sensor(&mut self, sensor: Sensor) -> Result<(), String> {
         for attach in sensor.attach() {
             let program = self
@@ -367,45 +237,6 @@ impl Kernel {
     }
 }
 
-/// What a program is loaded for.
-#[derive(Clone, Copy)]
-enum Target {
-    /// A BTF raw tracepoint of that name.
-    Tracepoint(&'static str),
-    /// An iterator over that.
-    Iterator(&'static str),
-    /// Nothing: it runs when called.
-    TestRun,
-}
-
-impl Target {
-    fn load(self, name: &str, program: &mut Program, btf: &aya::Btf) -> Result<(), String> {
-        let loaded = match self {
-            Self::Tracepoint(hook) => {
-                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
-            }
-            Self::Iterator(over) => {
-                <&mut Iter>::try_from(program).and_then(|program| program.load(over, btf))
-            }
-            Self::TestRun => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
-        };
-        loaded.map_err(|error| refusal(name, &chain(&error)))
-    }
-}
-
-/// The program that looks at live sockets by address.
-const SWEEP_PROGRAM: &str = "tcp_sweep";
-/// The iterators: program and what it walks.
-const ITERATORS: [(&str, &str); 2] = [("seed_tasks", "task"), ("seed_sockets", "tcp")];
-
-/// Names of the BTF types that programs attach to, as [`BtfTracePoint`] and [`Iter`] look them up.
-fn attach_points() -> Vec<String> {
-    let tracepoints =
-        Sensor::ALL.into_iter().flat_map(|sensor| sensor.attach()).flat_map(|attach| attach.hooks);
-    let tracepoints = tracepoints.map(|Hook::BtfTracepoint(name)| format!("btf_trace_{name}"));
-    tracepoints.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
-}
-
 /// Reading BTF takes tens of MiB for a moment; the allocator would keep them.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
@@ -415,11 +246,11 @@ fn give_back_memory() {
     };
 }
 
-const PRIORITY: &str = "PRIORITY";
+pub(super) const PRIORITY: &str = "PRIORITY";
 const BULK_NAMES: [&str; BULK_RINGS] = ["BULK_0", "BULK_1", "BULK_2", "BULK_3"];
 
 /// The rings in use, the priority ring first.
-fn ring_names() -> impl Iterator<Item = &'static str> {
+pub(super) fn ring_names() -> impl Iterator<Item = &'static str> {
     std::iter::once(PRIORITY).chain(BULK_NAMES.into_iter().take(bulk_rings() as usize))
 }
 
@@ -455,12 +286,4 @@ fn load_object(
         loader.map_max_entries(name, *bytes);
     }
     Ok(loader.load(OBJECT)?)
-}
-
-fn map_entries(data: &MapData) -> Result<u32, LoadError> {
-    Ok(data.info().map_err(aya::EbpfError::MapError)?.max_entries())
-}
-
-fn missing_map(name: &str) -> aya::EbpfError {
-    aya::EbpfError::MapError(aya::maps::MapError::InvalidName { name: name.to_owned() })
 }

@@ -1,11 +1,13 @@
 //! In: everything that talks to the kernel through BPF. `unsafe` in the agent lives here only.
 
+mod access;
 pub mod btf;
 pub mod features;
 pub mod info;
 pub mod load;
 mod memlock;
 pub mod offsets;
+mod programs;
 mod refusal;
 pub mod ring;
 pub mod seed;
