@@ -11,11 +11,12 @@ use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
 use crate::harness::receiver::Receiver;
 use crate::harness::scene::{self, ARRIVAL, Dialogue};
-use crate::harness::{jail, names, pair};
+use crate::harness::{jail, names, netns, pair};
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "preexisting/connection_counts_from_the_start", needs: SCENE, run: connection },
+    Test { name: "preexisting/connection_in_another_network_namespace", needs: SCENE, run: elsewhere },
     Test {
         name: "preexisting/own_namespace_takes_no_sys_admin",
         needs: SCENE,
@@ -25,17 +26,26 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 fn connection(context: &Context) -> anyhow::Result<()> {
-    counts_from_the_start(context, |_| {})
+    counts_from_the_start(context, Dialogue::start, |_| {})
+}
+
+/// The iterator sees one namespace at a time: the agent enters each that a process in scope is in.
+fn elsewhere(context: &Context) -> anyhow::Result<()> {
+    counts_from_the_start(context, |command| netns::within(|| Dialogue::start(command)), |_| {})
 }
 
 /// It takes CAP_SYS_ADMIN to enter another network namespace, and nothing to be in one's own.
 fn connection_without_sys_admin(context: &Context) -> anyhow::Result<()> {
-    counts_from_the_start(context, |agent| jail::without(agent, &[CapabilitySet::SYS_ADMIN]))
+    counts_from_the_start(context, Dialogue::start, |agent| jail::without(agent, &[CapabilitySet::SYS_ADMIN]))
 }
 
-fn counts_from_the_start(context: &Context, change: impl FnOnce(&mut Command)) -> anyhow::Result<()> {
+fn counts_from_the_start(
+    context: &Context,
+    start: impl FnOnce(Command) -> anyhow::Result<Dialogue>,
+    change: impl FnOnce(&mut Command),
+) -> anyhow::Result<()> {
     let cgroup = Cgroup::new("before")?;
-    let mut held = Dialogue::start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
+    let mut held = start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
     held.hear()?;
     held.say("send 100000")?;
     held.say("reply 5000")?;
