@@ -67,6 +67,7 @@ metrics! {
     RingSize Gauge "tarsier_ring_size_bytes" ["ring"] "Size of a ring.";
     ProgramRuns Counter "tarsier_program_runs_total" ["program"] "Runs of a program (needs kernel.bpf_stats_enabled).";
     ProgramRunTime Counter "tarsier_program_run_nanoseconds_total" ["program"] "Time spent in a program (needs kernel.bpf_stats_enabled).";
+    ProgramVerified Gauge "tarsier_program_verified_instructions" ["program"] "Instructions that this kernel's verifier looked at to accept the program (0 before 5.16).";
     ProgramMisses Counter "tarsier_program_recursion_misses_total" ["program"] "Runs that the kernel skipped because the program was already running on that CPU.";
     CpuSeconds Counter "tarsier_process_cpu_seconds_total" [] "CPU time that the agent used, user and system.";
     ResidentBytes Gauge "tarsier_process_resident_memory_bytes" [] "Resident memory of the agent.";

@@ -43,6 +43,8 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     for (program, stats) in pipeline.kernel.programs() {
         out.push(Metric::ProgramRuns, &[&program], stats.run_count);
         out.push(Metric::ProgramRunTime, &[&program], stats.run_time_ns);
+        let verified = u64::from(stats.verified_instructions);
+        out.push(Metric::ProgramVerified, &[&program], verified);
         out.push(Metric::ProgramMisses, &[&program], stats.recursion_misses);
     }
     if let Some(exporter) = pipeline.outlet.exporter() {

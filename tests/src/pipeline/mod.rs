@@ -1,5 +1,6 @@
 //! What the agent as a whole promises: everything once, nothing lost without a trace, a clean end.
 
+mod budget;
 mod empty_root;
 mod exactly_once;
 mod identity;
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         identity::TESTS,
         refusals::TESTS,
         surroundings::TESTS,
+        budget::TESTS,
         empty_root::TESTS,
         top::TESTS,
         // The last one: it changes the kernel for good.
