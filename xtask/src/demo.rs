@@ -182,8 +182,11 @@ impl Backend {
     fn show(&self, folder: &Path) -> Result<()> {
         let services = http_get(JAEGER_API, "/api/services")?;
         let body = services.split("\r\n\r\n").nth(1).unwrap_or(&services).trim();
-        say(&format!("Jaeger knows these services: {body}"));
-        println!("    spans    http://{JAEGER_API}/api/traces?service=NAME");
+        let names = body.split_once("\"data\":[").and_then(|(_, rest)| rest.split_once(']'));
+        say("Jaeger has the spans, the Collector wrote all three signals:");
+        for name in names.map_or("", |(names, _)| names).split(',').map(|name| name.trim_matches('"')) {
+            println!("    spans of {name}    http://{JAEGER_API}/api/traces?service={name}");
+        }
         println!(
             "    all three signals, one JSON line per batch    {}",
             folder.join("otlp.ndjson").display()
