@@ -16,6 +16,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "tcp/reset_by_the_client", needs: SCENE, run: reset_by_the_client },
     Test { name: "tcp/reset_by_the_server", needs: SCENE, run: reset_by_the_server },
     Test { name: "tcp/half_closed_counts_both_ways", needs: SCENE, run: half_closed },
+    Test { name: "tcp/every_ending_with_every_size_is_exact", needs: SCENE, run: endings },
     Test { name: "tcp/v6", needs: &[Need::Cgroup2, Need::Ipv6], run: v6 },
     Test { name: "tcp/v4_mapped_is_v4", needs: &[Need::Cgroup2, Need::Ipv6], run: v4_mapped },
     Test { name: "tcp/dual_stack_listener_is_v4", needs: &[Need::Cgroup2, Need::Ipv6], run: dual_stack },
@@ -93,6 +94,17 @@ fn reset_by_the_server(context: &Context) -> anyhow::Result<()> {
 
 fn half_closed(context: &Context) -> anyhow::Result<()> {
     clean(context, &["half-close"])
+}
+
+/// The arithmetic of docs/adr/0004, once for each way that a connection can end.
+fn endings(context: &Context) -> anyhow::Result<()> {
+    let scene = Scene::new(context, "tcp")?;
+    let lines = scene.workload(&["matrix"])?;
+    ensure!(lines.len() == 48, "the workload made {} connections", lines.len());
+    for line in &lines {
+        spans_of(&scene, line)?;
+    }
+    Ok(())
 }
 
 fn v6(context: &Context) -> anyhow::Result<()> {

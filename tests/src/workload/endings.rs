@@ -15,6 +15,7 @@ pub fn find(name: &str) -> Option<fn(Say<'_>) -> anyhow::Result<()>> {
         "reset" => reset,
         "server-reset" => server_reset,
         "half-close" => half_close,
+        "matrix" => matrix,
         "v6" => v6,
         "v4-mapped" => v4_mapped,
         "dual-stack" => dual_stack,
@@ -71,6 +72,95 @@ pub fn half_close(say: Say<'_>) -> anyhow::Result<()> {
     drop(pair.server);
     sockets::read_to_end(&mut pair.client, 0)?;
     say(&connection.line())
+}
+
+/// Payload sizes of [`matrix`]: none, one byte, around a segment, many segments; all fit the buffers.
+const SIZES: [u64; 6] = [0, 1, 2, 515, 1_500, 60_000];
+
+/// A way to end a connection after an exchange that both sides have read; returns what was sent beyond it.
+type Ending = fn(Pair) -> anyhow::Result<u64>;
+
+/// Every way to end a connection with every size: what the kernel's counters must be right for.
+pub fn matrix(say: Say<'_>) -> anyhow::Result<()> {
+    const ENDINGS: [Ending; 8] = [
+        client_first,
+        server_first,
+        both_at_once,
+        client_resets,
+        server_resets,
+        fin_then_reset,
+        unread_data,
+        server_reads_no_more,
+    ];
+    for (way, ending) in ENDINGS.into_iter().enumerate() {
+        for (step, size) in SIZES.into_iter().enumerate() {
+            let pair = Pair::new(loopback(100 + way * SIZES.len() + step))?;
+            let mut connection = pair.exchange(size, size / 2)?;
+            connection.sent += ending(pair).with_context(|| format!("ending {way} after {size} bytes"))?;
+            say(&connection.line())?;
+        }
+    }
+    Ok(())
+}
+
+fn client_first(pair: Pair) -> anyhow::Result<u64> {
+    pair.close()?;
+    Ok(0)
+}
+
+fn server_first(mut pair: Pair) -> anyhow::Result<u64> {
+    drop(pair.server);
+    sockets::read_to_end(&mut pair.client, 0)?;
+    Ok(0)
+}
+
+fn both_at_once(mut pair: Pair) -> anyhow::Result<u64> {
+    pair.client.shutdown(Shutdown::Write)?;
+    pair.server.shutdown(Shutdown::Write)?;
+    sockets::read_to_end(&mut pair.client, 0)?;
+    sockets::read_to_end(&mut pair.server, 0)?;
+    Ok(0)
+}
+
+fn client_resets(pair: Pair) -> anyhow::Result<u64> {
+    sockets::reset_on_close(&pair.client)?;
+    drop(pair.client);
+    expect_reset(pair.server)?;
+    Ok(0)
+}
+
+fn server_resets(pair: Pair) -> anyhow::Result<u64> {
+    sockets::reset_on_close(&pair.server)?;
+    drop(pair.server);
+    expect_reset(pair.client)?;
+    Ok(0)
+}
+
+/// The client ends its half in order, then resets what is left.
+fn fin_then_reset(mut pair: Pair) -> anyhow::Result<u64> {
+    pair.client.shutdown(Shutdown::Write)?;
+    sockets::read_to_end(&mut pair.server, 0)?;
+    sockets::reset_on_close(&pair.client)?;
+    Ok(0)
+}
+
+/// The server closes with bytes unread, which makes its close a reset.
+fn unread_data(pair: Pair) -> anyhow::Result<u64> {
+    const UNREAD: u64 = 7;
+    sockets::write(&mut &pair.client, UNREAD)?;
+    // All of it has arrived, and stays where it is.
+    let mut byte = [0; UNREAD as usize];
+    while pair.server.peek(&mut byte)? < byte.len() {}
+    drop(pair.server);
+    expect_reset(pair.client)?;
+    Ok(UNREAD)
+}
+
+fn server_reads_no_more(pair: Pair) -> anyhow::Result<u64> {
+    pair.server.shutdown(Shutdown::Read)?;
+    drop(pair.client);
+    drop(pair.server);
+    Ok(0)
 }
 
 /// IPv6 over loopback.

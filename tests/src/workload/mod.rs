@@ -17,7 +17,7 @@ use serde_json::Value;
 pub const USAGE: &str = "workload processes --count N --marker TEXT
 workload connections --count N
 workload fork | threads | thread-exec
-workload refused | reset | server-reset | half-close | v6 | v4-mapped | dual-stack
+workload refused | reset | server-reset | half-close | matrix | v6 | v4-mapped | dual-stack
 workload large --bytes N
 workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
 workload demo
