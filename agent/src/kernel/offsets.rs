@@ -99,4 +99,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_missing_field_switches_off_its_sensor_and_no_other() {
+        let off = |symbol: &str| -> Vec<&str> {
+            let field = FIELDS.iter().find(|field| field.symbol == symbol).expect("in the table");
+            let reason = format!("struct {} has no member", field.container);
+            let offsets = Offsets { values: Vec::new(), missing: vec![Missing { field, reason }] };
+            Sensor::ALL.into_iter().filter(|s| offsets.missing_for(*s).is_some()).map(Sensor::name).collect()
+        };
+        assert_eq!(off("TCP_SRTT"), ["tcp"]);
+        assert_eq!(off("MM_ARG_START"), ["exec"]);
+        assert_eq!(off("TASK_LOGINUID"), [""; 0], "an optional one");
+        assert_eq!(off("TASK_TGID"), Sensor::ALL.map(Sensor::name), "identity is everybody's");
+    }
 }

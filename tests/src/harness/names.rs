@@ -36,6 +36,8 @@ pub const EXE_MEMFD: &str = "tarsier.exe.memfd";
 pub const EXE_UPPER_LAYER: &str = "tarsier.exe.upper_layer";
 /// bool, absent if not so
 pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
+/// string: identity of one execution within a boot
+pub const EXEC_ID: &str = "tarsier.exec_id";
 /// string
 pub const CONTAINER_ID: &str = "container.id";
 /// string

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rustix::thread::CapabilitySet;
 
 use super::SCENE;
-use crate::harness::agent::Agent;
+use crate::harness::agent::{Agent, FLUSH_DEADLINE};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::receiver::Receiver;
 use crate::harness::scene::{self, ARRIVAL, Dialogue};
@@ -23,6 +23,7 @@ pub(super) const TESTS: &[Test] = &[
         run: connection_without_sys_admin,
     },
     Test { name: "preexisting/process_is_known_at_its_end", needs: SCENE, run: process },
+    Test { name: "preexisting/identity_is_the_same_after_a_restart", needs: SCENE, run: same_identity },
 ];
 
 fn connection(context: &Context) -> anyhow::Result<()> {
@@ -81,5 +82,23 @@ fn process(context: &Context) -> anyhow::Result<()> {
     ensure!(parent == Some(i64::from(std::process::id())), "the parent is {parent:?}");
     let execs = receiver.look(|seen| seen.logs.iter().filter(|log| log.is(names::EXEC, pid)).count());
     ensure!(execs == 0, "an exec before the agent's start is told as if it happened now");
+    Ok(())
+}
+
+/// One agent sees the process begin, the next one sees it end.
+fn same_identity(context: &Context) -> anyhow::Result<()> {
+    let cgroup = Cgroup::new("before")?;
+    let receiver = Receiver::start()?;
+    let first = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    let mut held = Dialogue::start(scene::itest(&context.itest, cgroup.path(), &["workload", "hold"])?)?;
+    held.hear()?;
+    let pid = held.pid();
+    let begun = receiver.wait("exec", ARRIVAL, |seen| seen.event(names::EXEC, pid).cloned())?;
+    first.terminate(FLUSH_DEADLINE)?;
+    let _second = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    held.say("close")?;
+    let ended = receiver.wait("exit", ARRIVAL, |seen| seen.event(names::EXIT, pid).cloned())?;
+    let (before, after) = (begun.attributes().text(names::EXEC_ID), ended.attributes().text(names::EXEC_ID));
+    ensure!(before.is_some() && before == after, "{before:?} became {after:?}");
     Ok(())
 }
