@@ -60,7 +60,8 @@ pub(crate) const GUESTS: Packages = Packages {
     files: &[
         ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
         ("busybox-static", "/bin/busybox"),
-        ("binutils", "/usr/bin/strip"),
+        ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ("xz-utils", "/usr/bin/xz"),
     ],
 };
 

@@ -1,52 +1,81 @@
-//! `tests/kernels.toml`, and the kernels it names: fetched from the distribution's archive, unpacked,
-//! kept in the cache.
+//! `tests/kernels.toml`: the kernels that the suite runs on, and what each cannot run.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
-use crate::build_object::cache_dir;
-use crate::install::refresh_lists;
-use crate::shell::{capture, run, say, workspace};
+use crate::archive::Archive;
+use crate::image::Unpacked;
+use crate::shell::workspace;
 
-/// One entry of the list.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kernel {
-    /// What people call it; `native` is the running one.
-    pub(crate) name: String,
-    /// Name of the Debian package, with one `*`. Empty for `native`.
-    pub(crate) package: String,
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    guests: Guests,
+    kernel: Vec<Kernel>,
+}
+
+/// What holds for every kernel that boots in a guest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Guests {
     /// Modules to load, with what they depend on.
     pub(crate) modules: Vec<String>,
     /// More for the kernel's command line.
     pub(crate) append: String,
     /// Longest that a guest may run.
-    pub(crate) timeout: Duration,
-    /// Names of the tests that skip here.
+    timeout_seconds: u64,
+    /// Names of the tests that skip in every guest.
+    skips: Vec<String>,
+}
+
+impl Guests {
+    /// Longest that a guest may run.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}
+
+/// One kernel.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Kernel {
+    /// What people call it; [`NATIVE`] is the running one.
+    pub(crate) name: String,
+    /// Debian suites that have it. Empty for the running one.
+    pub(crate) suites: Vec<String>,
+    /// Debian packages with its files, each with one `*`; the newest match of the first one decides
+    /// what stands for it in the others.
+    pub(crate) packages: Vec<String>,
+    /// Only with `--all-kernels`.
+    pub(crate) on_request: bool,
+    /// Names of the tests that skip here, those of every guest included.
     pub(crate) skips: Vec<String>,
+    /// What it shares with every other guest.
+    #[serde(skip)]
+    pub(crate) guests: Guests,
 }
 
-/// A kernel on disk.
-pub(crate) struct Unpacked {
-    /// The package it came in.
-    pub(crate) package: String,
-    /// The bootable image.
-    pub(crate) image: PathBuf,
-    /// Module files in loading order, dependencies first.
-    pub(crate) modules: Vec<PathBuf>,
-}
+/// The running kernel's name in the list.
+pub(crate) const NATIVE: &str = "native";
 
-/// Every entry of `tests/kernels.toml`, in its order.
+/// Every kernel of `tests/kernels.toml`, in its order.
 pub(crate) fn list() -> Result<Vec<Kernel>> {
     let path = workspace().join("tests/kernels.toml");
-    parse(&std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?)
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text).context("tests/kernels.toml")
 }
 
-/// The entry called `name`.
+/// Every kernel that boots in a guest; those `on_request` only if `all`.
+pub(crate) fn guests(all: bool) -> Result<Vec<Kernel>> {
+    let mut kernels = list()?;
+    kernels.retain(|kernel| kernel.is_guest() && (all || !kernel.on_request));
+    Ok(kernels)
+}
+
+/// The kernel called `name`.
 pub(crate) fn named(name: &str) -> Result<Kernel> {
     let mut kernels = list()?;
     let names: Vec<_> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
@@ -57,177 +86,70 @@ pub(crate) fn named(name: &str) -> Result<Kernel> {
     Ok(kernels.swap_remove(index))
 }
 
-/// The part of TOML that the list uses: tables, strings, integers, arrays of strings on one line.
 fn parse(text: &str) -> Result<Vec<Kernel>> {
-    let mut kernels: Vec<Kernel> = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+    let List { guests, mut kernel } = toml::from_str(text)?;
+    for kernel in &mut kernel {
+        let name = &kernel.name;
+        ensure!(!name.is_empty(), "a kernel without a name");
+        if name == NATIVE {
+            ensure!(kernel.packages.is_empty(), "{NATIVE} is the running kernel: it has no packages");
             continue;
         }
-        if line == "[[kernel]]" {
-            kernels.push(Kernel::default());
-            continue;
+        ensure!(!kernel.suites.is_empty() && !kernel.packages.is_empty(), "{name}: no suites or packages");
+        if let Some(package) = kernel.packages.iter().find(|package| package.matches('*').count() != 1) {
+            bail!("{name}: {package} needs one `*`");
         }
-        let place = || format!("tests/kernels.toml:{}: `{line}`", number + 1);
-        let (key, value) = line.split_once('=').with_context(place)?;
-        let (key, value) = (key.trim(), value.trim());
-        let kernel = kernels.last_mut().with_context(place)?;
-        let string = || value.trim_matches('"').to_owned();
-        let strings = || -> Vec<String> {
-            let items = value.trim_matches(['[', ']']).split(',').map(|item| item.trim().trim_matches('"'));
-            items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
-        };
-        match key {
-            "name" => kernel.name = string(),
-            "package" => kernel.package = string(),
-            "append" => kernel.append = string(),
-            "modules" => kernel.modules = strings(),
-            "skips" => kernel.skips = strings(),
-            "timeout_seconds" => kernel.timeout = Duration::from_secs(value.parse().with_context(place)?),
-            _ => bail!("{}: no such key", place()),
-        }
+        kernel.skips.extend(guests.skips.iter().cloned());
+        kernel.guests = guests.clone();
     }
-    Ok(kernels)
+    Ok(kernel)
 }
 
 impl Kernel {
-    /// Fetches and unpacks the newest package, unless the cache has it. `None` where the archive has
-    /// none of that name.
-    pub(crate) fn fetch(&self) -> Result<Option<Unpacked>> {
-        let mut package = self.newest()?;
-        if package.is_none() {
-            refresh_lists();
-            package = self.newest()?;
-        }
-        let Some(mut package) = package else { return Ok(None) };
-        let cache = cache_dir().join("kernels");
-        std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
-        if !cache.join(&package).is_dir() {
-            say(&format!("fetching {package}"));
-            if download(&cache, &package).is_err() {
-                // Security archives drop what they replace: with new lists there is a newer one.
-                refresh_lists();
-                package = self.newest()?.unwrap_or(package);
-                download(&cache, &package)
-                    .with_context(|| format!("fetching {package}: is the archive reachable?"))?;
-            }
-        }
-        self.open(&cache, package).map(Some)
+    /// Whether it boots in a guest.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.name != NATIVE
     }
 
-    fn newest(&self) -> Result<Option<String>> {
-        let (prefix, suffix) = self.package.split_once('*').context("a kernel's package needs one `*`")?;
-        let names = capture(Command::new("apt-cache").args(["pkgnames", prefix]))?;
-        let matching = names.lines().filter(|name| name.ends_with(suffix) && !name.contains("unsigned"));
-        Ok(matching.max_by(|a, b| by_version(a, b)).map(str::to_owned))
+    /// Fetches and unpacks the newest one, unless the cache has it. `Err` in it: why this machine cannot.
+    pub(crate) fn fetch(&self) -> Result<Result<Unpacked, String>> {
+        let archive = match Archive::open(&self.suites)? {
+            Ok(archive) => archive,
+            Err(gap) => return Ok(Err(gap)),
+        };
+        let Some(folder) = archive.unpacked(&self.packages)? else {
+            return Ok(Err(format!("no package {} in {}", self.packages[0], self.suites.join(", "))));
+        };
+        Unpacked::open(&folder, &self.guests.modules).map(Ok)
     }
-
-    fn open(&self, cache: &Path, package: String) -> Result<Unpacked> {
-        let mut found = BTreeMap::new();
-        let mut folders = vec![cache.join(&package)];
-        let mut image = None;
-        while let Some(folder) = folders.pop() {
-            for entry in
-                std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?
-            {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if path.is_dir() && !path.is_symlink() {
-                    folders.push(path);
-                } else if name.starts_with("vmlinuz-") {
-                    image = Some(path);
-                } else if let Some(stem) = name.strip_suffix(".ko") {
-                    found.insert(stem.replace('-', "_"), path);
-                }
-            }
-        }
-        let image = image.with_context(|| format!("no vmlinuz in {package}"))?;
-        let mut modules = Vec::new();
-        for name in &self.modules {
-            add_module(name, &found, &mut modules).with_context(|| format!("module {name} of {package}"))?;
-        }
-        Ok(Unpacked { package, image, modules })
-    }
-}
-
-/// Appends a module after the modules it depends on. One that is not a file is built in.
-fn add_module(name: &str, found: &BTreeMap<String, PathBuf>, into: &mut Vec<PathBuf>) -> Result<()> {
-    let Some(path) = found.get(name) else { return Ok(()) };
-    if into.contains(path) {
-        return Ok(());
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    // `.modinfo` is a list of NUL-terminated `key=value`s.
-    let marker = b"\0depends=";
-    let start =
-        bytes.windows(marker.len()).position(|window| window == marker).context("no `depends=` in it")?;
-    let rest = &bytes[start + marker.len()..];
-    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-    let needs = String::from_utf8_lossy(&rest[..end]).replace('-', "_");
-    for need in needs.split(',').filter(|need| !need.is_empty()) {
-        add_module(need, found, into)?;
-    }
-    into.push(path.clone());
-    Ok(())
-}
-
-/// Downloads a package into the cache and unpacks it, in a folder that gets its name only when whole.
-fn download(cache: &Path, package: &str) -> Result<()> {
-    let partial = cache.join(format!("{package}.partial"));
-    if partial.exists() {
-        std::fs::remove_dir_all(&partial)?;
-    }
-    std::fs::create_dir_all(&partial)?;
-    capture(Command::new("apt-get").current_dir(&partial).args(["download", "-qq", package]))?;
-    let entries = std::fs::read_dir(&partial)?.flatten().map(|entry| entry.path());
-    let deb = entries.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).last();
-    let deb = deb.context("apt-get download left no .deb")?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&partial))?;
-    std::fs::remove_file(&deb)?;
-    std::fs::rename(&partial, cache.join(package))?;
-    Ok(())
-}
-
-/// Compares digits as numbers and the rest as text: 6.1.0-9 comes before 6.1.0-56.
-fn by_version(a: &str, b: &str) -> Ordering {
-    let parts = |text: &str| -> Vec<(String, u64)> {
-        text.split(|c: char| !c.is_ascii_alphanumeric())
-            .map(|part| (part.to_owned(), part.parse().unwrap_or(0)))
-            .collect()
-    };
-    let (a, b) = (parts(a), parts(b));
-    for ((text, number), (other_text, other_number)) in a.iter().zip(&b) {
-        let order = number.cmp(other_number).then_with(|| text.cmp(other_text));
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    a.len().cmp(&b.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ordering, by_version, list, parse};
+    use super::{NATIVE, list, parse};
 
     #[test]
     fn the_list_of_the_repository_reads() {
         let kernels = list().unwrap();
-        assert!(kernels.iter().any(|kernel| kernel.name == "native" && kernel.package.is_empty()));
-        assert!(kernels.iter().any(|kernel| kernel.name == "6.1" && !kernel.timeout.is_zero()));
+        assert_eq!(kernels[0].name, NATIVE);
+        assert!(!kernels[0].is_guest() && kernels[0].packages.is_empty());
+        let guest = kernels.iter().find(|kernel| kernel.name == "6.1").unwrap();
+        assert!(!guest.on_request && !guest.guests.timeout().is_zero());
+        assert!(guest.skips.len() >= guest.guests.skips.len());
+        let mut names: Vec<_> = kernels.iter().map(|kernel| &kernel.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), kernels.len(), "a name stands for one kernel");
     }
 
     #[test]
-    fn mistakes_are_named_with_their_line() {
-        let error = parse("[[kernel]]\nname = \"x\"\nnmae = \"y\"\n").unwrap_err().to_string();
-        assert!(error.contains("kernels.toml:3"), "{error}");
-        assert!(parse("name = \"x\"").is_err(), "a key before any kernel");
-    }
-
-    #[test]
-    fn versions_compare_by_number() {
-        let (old, new) = ("linux-image-6.1.0-9-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64");
-        assert_eq!(by_version(old, new), Ordering::Less);
-        assert_eq!(by_version(new, new), Ordering::Equal);
+    fn mistakes_are_named() {
+        let head = "[guests]\nmodules = []\nappend = ''\ntimeout_seconds = 1\nskips = ['a']\n[[kernel]]\nname = 'x'\n";
+        let refused = |rest: &str| format!("{:#}", parse(&format!("{head}{rest}")).unwrap_err());
+        assert!(refused("pakages = ['y-*']").contains("pakages"));
+        assert!(refused("packages = ['y-*']").contains("no suites"));
+        assert!(refused("suites = ['s']\npackages = ['y']").contains("one `*`"));
+        let good = format!("{head}suites = ['s']\npackages = ['y-*']\nskips = ['b']");
+        assert_eq!(parse(&good).unwrap()[0].skips, ["b", "a"]);
     }
 }

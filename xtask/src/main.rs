@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these are commands for people")]
 
+mod archive;
 mod bench;
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
@@ -10,6 +11,7 @@ mod cpio;
 mod demo;
 mod dist;
 mod ebpf;
+mod image;
 mod install;
 mod kernels;
 mod listing;
@@ -29,7 +31,9 @@ cargo xtask COMMAND [--yes]
 
   demo [--backend]    the agent on this kernel, a small workload, what it looks like (root);
                       --backend: also a real OpenTelemetry Collector and Jaeger
-  test [--quick]      every tier this machine can run; --quick: without guests and built backends
+  test [--quick] [--all-kernels]
+                      every tier this machine can run; --quick: without guests and built backends;
+                      --all-kernels: also the kernels that are not in every run
   tidy                the house rules: arrows, sensor stems, file lengths, names
   ebpf [--check]      rebuild the checked-in eBPF object and its budget table; --check: prove them current
   bench [NAME]… [--pairs N] [--write]
@@ -102,9 +106,14 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             demo::command(consent, backend)?;
         }
         "test" => {
-            let quick = options.take("--quick");
+            let reach = match (options.take("--quick"), options.take("--all-kernels")) {
+                (true, true) => bail!("--quick runs no guests, --all-kernels all of them: choose one"),
+                (true, false) => tiers::Reach::Quick,
+                (false, true) => tiers::Reach::AllKernels,
+                (false, false) => tiers::Reach::Usual,
+            };
             options.finish()?;
-            if !tiers::run_all(consent, quick)? {
+            if !tiers::run_all(consent, reach)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -1,4 +1,4 @@
-//! `cargo xtask test [--quick]`: every tier that this machine can run, one table, one closing line.
+//! `cargo xtask test [--quick] [--all-kernels]`: every tier that this machine can run, one table, one closing line.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -13,6 +13,17 @@ use crate::install::{self, Consent};
 use crate::results::Results;
 use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
 use crate::{dist, ebpf, kernels, peers, tidy, vm};
+
+/// How far a run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// No guests, no built backends.
+    Quick,
+    /// What every change has to pass.
+    Usual,
+    /// Also the kernels that are not in every run.
+    AllKernels,
+}
 
 /// How one tier went.
 enum Outcome {
@@ -76,7 +87,8 @@ impl Report {
 }
 
 /// Runs everything; true if nothing failed.
-pub(crate) fn run_all(consent: Consent, quick: bool) -> Result<bool> {
+pub(crate) fn run_all(consent: Consent, reach: Reach) -> Result<bool> {
+    let quick = reach == Reach::Quick;
     let mut report = Report { rows: Vec::new() };
     let toolchain = install::bpf_toolchain(consent)?.is_some();
     report.tier("tidy", || tidy::outcome().map(|broken| one_each(tidy::CHECKS, broken)));
@@ -93,7 +105,7 @@ pub(crate) fn run_all(consent: Consent, quick: bool) -> Result<bool> {
         binaries = Some(built);
         Ok(one_each(1, 0))
     });
-    kernel_tiers(&mut report, consent, quick, binaries.as_ref());
+    kernel_tiers(&mut report, consent, reach, binaries.as_ref());
     println!("\n{}", report.table());
     let (passed, failed) = report.totals();
     println!("{passed} passed, {failed} failed");
@@ -101,7 +113,8 @@ pub(crate) fn run_all(consent: Consent, quick: bool) -> Result<bool> {
 }
 
 /// The tiers that need the static binaries.
-fn kernel_tiers(report: &mut Report, consent: Consent, quick: bool, binaries: Option<&Binaries>) {
+fn kernel_tiers(report: &mut Report, consent: Consent, reach: Reach, binaries: Option<&Binaries>) {
+    let quick = reach == Reach::Quick;
     let left_out = || Ok(Outcome::NotRun("left out by --quick".into()));
     let with = |work: &dyn Fn(&Binaries) -> Result<Outcome>| match binaries {
         Some(binaries) => work(binaries),
@@ -114,7 +127,8 @@ fn kernel_tiers(report: &mut Report, consent: Consent, quick: bool, binaries: Op
         })
     });
     report.tier("kernel: guests", || {
-        if quick { left_out() } else { with(&|binaries| guests(consent, binaries)) }
+        let all = reach == Reach::AllKernels;
+        if quick { left_out() } else { with(&|binaries| guests(consent, binaries, all)) }
     });
     report.tier("real Collector and Jaeger", || {
         with(&|binaries| match native_gap() {
@@ -209,22 +223,42 @@ fn native(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
     Ok(show("native", &results))
 }
 
-fn guests(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
-    let (mut all, mut gaps) = (Results::default(), Vec::new());
-    for kernel in kernels::list()?.iter().filter(|kernel| !kernel.package.is_empty()) {
-        match vm::run(consent, kernel, binaries, "")? {
-            vm::Outcome::Ran(mut results) => {
-                results.expect_skips(&kernel.skips);
-                show(&kernel.name, &results);
-                all.add(results);
-            }
-            vm::Outcome::Unsupported(gap) => gaps.push(format!("{}: {gap}", kernel.name)),
+/// Every kernel of the list in a guest, two at a time: their tests wait more than they compute.
+fn guests(consent: Consent, binaries: &Binaries, all: bool) -> Result<Outcome> {
+    let (mut ready, mut gaps) = (Vec::new(), Vec::new());
+    for kernel in kernels::guests(all)? {
+        match vm::get(consent, &kernel)? {
+            Ok(unpacked) => ready.push((kernel, unpacked)),
+            Err(gap) => gaps.push(format!("{}: {gap}", kernel.name)),
         }
     }
-    if all.is_empty() {
+    if ready.is_empty() {
         return Ok(Outcome::NotRun(gaps.join("; ")));
     }
-    Ok(Outcome::Ran { passed: all.passed, failed: all.failed, skipped: all.skipped.len() })
+    let mut sum = Results::default();
+    for pair in ready.chunks(2) {
+        let ran = std::thread::scope(|scope| {
+            let start = |(kernel, unpacked)| scope.spawn(move || vm::run(kernel, unpacked, binaries, ""));
+            let threads: Vec<_> = pair.iter().map(|(kernel, unpacked)| start((kernel, unpacked))).collect();
+            let ends = threads.into_iter().map(|thread| thread.join());
+            ends.map(|end| end.unwrap_or_else(|_| bail!("the thread of the guest panicked")))
+                .collect::<Vec<_>>()
+        });
+        for ((kernel, _), results) in pair.iter().zip(ran) {
+            let results = match results {
+                Ok(mut results) => {
+                    results.expect_skips(&kernel.skips);
+                    results
+                }
+                // A guest that does not come to its end does not hide what another one found.
+                Err(error) => Results::broken("the guest", &error),
+            };
+            show(&kernel.name, &results);
+            sum.add(results);
+        }
+    }
+    gaps.iter().for_each(|gap| println!("not run: {gap}"));
+    Ok(Outcome::Ran { passed: sum.passed, failed: sum.failed, skipped: sum.skipped.len() })
 }
 
 fn backends(consent: Consent, binaries: &Binaries) -> Result<Outcome> {

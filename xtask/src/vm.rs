@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::cpio::Archive;
 use crate::dist::Binaries;
+use crate::image::Unpacked;
 use crate::install::{self, Consent};
-use crate::kernels::{self, Kernel, Unpacked};
+use crate::kernels::{self, Kernel};
 use crate::results::Results;
 use crate::shell::{say, target_dir, which};
 
@@ -23,51 +24,48 @@ const APPLETS: [&str; 12] =
 /// The command: boots one guest and shows what ran.
 pub(crate) fn command(consent: Consent, kernel: &str, filter: &str) -> Result<()> {
     let kernel = kernels::named(kernel)?;
-    let binaries = crate::dist::quick_binaries(consent)?;
-    match run(consent, &kernel, &binaries, filter)? {
-        Outcome::Ran(results) => {
-            println!("{}", results.summary());
-            if results.failed > 0 { bail!("{} tests failed in the guest", results.failed) } else { Ok(()) }
-        }
-        Outcome::Unsupported(reason) => bail!(reason),
+    if !kernel.is_guest() {
+        bail!("{} is the running kernel: `cargo xtask test` tests it", kernel.name);
     }
+    let unpacked = match get(consent, &kernel)? {
+        Ok(unpacked) => unpacked,
+        Err(gap) => bail!(gap),
+    };
+    let binaries = crate::dist::quick_binaries(consent)?;
+    let results = run(&kernel, &unpacked, &binaries, filter)?;
+    println!("{}", results.summary());
+    if results.failed > 0 { bail!("{} tests failed in the guest", results.failed) } else { Ok(()) }
 }
 
-/// How a guest went.
-pub(crate) enum Outcome {
-    /// It ran, with these results.
-    Ran(Results),
-    /// This machine cannot run it.
-    Unsupported(String),
+/// The emulator and a kernel's files, fetched if missing. `Err` in it: why this machine cannot.
+pub(crate) fn get(consent: Consent, kernel: &Kernel) -> Result<Result<Unpacked, String>> {
+    if !install::packages(&install::GUESTS, consent)? {
+        return Ok(Err("this distribution does not package what guests take".into()));
+    }
+    kernel.fetch().with_context(|| format!("kernel {}", kernel.name))
 }
 
 /// Boots `kernel` and collects the results of its tests whose names contain `filter`.
-pub(crate) fn run(consent: Consent, kernel: &Kernel, binaries: &Binaries, filter: &str) -> Result<Outcome> {
-    if !install::packages(&install::GUESTS, consent)? {
-        return Ok(Outcome::Unsupported(
-            "this distribution packages no qemu-system-x86 or busybox-static".into(),
-        ));
-    }
-    let Some(unpacked) = kernel.fetch()? else {
-        return Ok(Outcome::Unsupported(format!("this distribution has no package {}", kernel.package)));
-    };
+pub(crate) fn run(
+    kernel: &Kernel,
+    unpacked: &Unpacked,
+    binaries: &Binaries,
+    filter: &str,
+) -> Result<Results> {
     let folder = target_dir().join("vm").join(&kernel.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let guest = Guest { kernel, unpacked: &unpacked, folder: &folder };
+    let guest = Guest { kernel, unpacked, folder: &folder };
     guest.write_initramfs(binaries)?;
     say(&format!("booting {} in QEMU (console: {})", unpacked.package, guest.console().display()));
     guest.boot(filter)?;
     let text = std::fs::read_to_string(guest.results()).unwrap_or_default();
-    match Results::parse(&text) {
-        Ok(results) => Ok(Outcome::Ran(results)),
-        Err(error) => {
-            let console = std::fs::read(guest.console()).unwrap_or_default();
-            let console = String::from_utf8_lossy(&console);
-            let lines: Vec<&str> = console.lines().collect();
-            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
-            bail!("guest {}: {error:#}; the end of its console:\n{tail}", kernel.name)
-        }
-    }
+    Results::parse(&text).or_else(|error| {
+        let console = std::fs::read(guest.console()).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let lines: Vec<&str> = console.lines().collect();
+        let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+        bail!("guest {}: {error:#}; the end of its console:\n{tail}", kernel.name)
+    })
 }
 
 struct Guest<'a> {
@@ -103,8 +101,8 @@ impl Guest<'_> {
         archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
         let mut list = String::new();
         for module in &self.unpacked.modules {
-            let path = format!("/lib/modules/{}", module.file_name().unwrap_or_default().to_string_lossy());
-            archive.file(&path, &read(module)?);
+            let path = format!("/lib/modules/{}", module.file);
+            archive.file(&path, &module.bytes);
             list.push_str(&path);
             list.push('\n');
         }
@@ -118,7 +116,7 @@ impl Guest<'_> {
         for old in [self.console(), self.results()] {
             std::fs::write(&old, "").with_context(|| format!("emptying {}", old.display()))?;
         }
-        let mut append = format!("console=ttyS0 panic=-1 quiet loglevel=4 {}", self.kernel.append);
+        let mut append = format!("console=ttyS0 panic=-1 quiet loglevel=4 {}", self.kernel.guests.append);
         if !filter.is_empty() {
             append.push_str(&format!(" itest.filter={filter}"));
         }
@@ -151,13 +149,13 @@ impl Guest<'_> {
                 }
                 return Ok(());
             }
-            if start.elapsed() > self.kernel.timeout {
+            if start.elapsed() > self.kernel.guests.timeout() {
                 child.kill()?;
                 child.wait()?;
                 bail!(
                     "guest {} still ran after {:?}; see {}",
                     self.kernel.name,
-                    self.kernel.timeout,
+                    self.kernel.guests.timeout(),
                     self.console().display()
                 );
             }
