@@ -7,13 +7,19 @@
 //! newer metrics point supersedes an older one; of the fullest signal, because then the backlog of
 //! a dead endpoint is paid for by that endpoint alone. A batch being sent is never evicted, and its
 //! bytes count until it is settled.
+//!
+//! Threads meet at two things, a lock around the state and one bell per signal ([`meeting`]). `model.rs`
+//! puts loom's in their place and explores every order of the steps.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{Batch, DropCause, Signal, Snapshot};
+use meeting::{Bell, Lock};
+
+mod meeting;
 
 /// What a batch costs beside its body, so that a flood of tiny batches is bounded as well.
 const BATCH_OVERHEAD: usize = 128;
@@ -30,17 +36,18 @@ pub(super) enum Outcome {
     Dropped(DropCause),
 }
 
-/// A queue bounded by bytes. All methods may be called from any thread; only [`Queue::pop`] waits.
+/// A queue bounded by bytes. All methods may be called from any thread; only [`Queue::pop`] and
+/// [`Queue::closed`] wait.
 #[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct Queue<L = Mutex<State>, B = Notify> {
+    state: L,
     /// By signal: a batch arrived, or the queue was closed. Each has one waiter, its worker.
-    arrived: [Notify; Signal::ALL.len()],
-    closed: watch::Sender<bool>,
+    bells: [B; Signal::ALL.len()],
 }
 
-#[derive(Debug)]
-struct State {
+/// What the lock guards.
+#[derive(Clone, Debug)]
+pub(super) struct State {
     max_bytes: usize,
     fifos: [Fifo; Signal::ALL.len()],
     in_flight_bytes: usize,
@@ -48,31 +55,34 @@ struct State {
     ledger: Snapshot,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Fifo {
     batches: VecDeque<Batch>,
     bytes: usize,
 }
 
 impl Queue {
-    /// The bound it was made with.
-    pub(super) fn max_bytes(&self) -> usize {
-        self.lock().max_bytes
-    }
-
     /// An empty queue of at most `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self {
-            state: Mutex::new(State {
-                max_bytes,
-                fifos: Default::default(),
-                in_flight_bytes: 0,
-                closed: false,
-                ledger: Snapshot::default(),
-            }),
-            arrived: Default::default(),
-            closed: watch::Sender::new(false),
-        }
+        Self::meeting_at(max_bytes)
+    }
+}
+
+impl<L: Lock<State>, B: Bell> Queue<L, B> {
+    fn meeting_at(max_bytes: usize) -> Self {
+        let state = State {
+            max_bytes,
+            fifos: Default::default(),
+            in_flight_bytes: 0,
+            closed: false,
+            ledger: Snapshot::default(),
+        };
+        Self { state: L::new(state), bells: Default::default() }
+    }
+
+    /// The bound it was made with.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.state.lock().max_bytes
     }
 
     /// Queues a batch, evicting older ones if need be.
@@ -81,17 +91,18 @@ impl Queue {
     /// The batch was not taken, and is in the ledger under this cause.
     pub(super) fn push(&self, batch: Batch, max_request_bytes: usize) -> Result<(), DropCause> {
         let signal = batch.signal;
-        self.lock().push(batch, max_request_bytes)?;
-        self.arrived[signal.index()].notify_one();
+        self.state.lock().push(batch, max_request_bytes)?;
+        self.bells[signal.index()].ring();
         Ok(())
     }
 
     /// The oldest batch of `signal`, as soon as there is one; `None` once the queue is closed and has no
-    /// more. Every batch returned must be settled.
+    /// more. Every batch returned must be settled. One task per signal waits, here or in
+    /// [`Queue::closed`].
     pub(super) async fn pop(&self, signal: Signal) -> Option<Batch> {
         loop {
             {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 if let Some(batch) = state.pop(signal) {
                     return Some(batch);
                 }
@@ -99,19 +110,19 @@ impl Queue {
                     return None;
                 }
             }
-            // A permit is kept for a notification that came before this wait.
-            self.arrived[signal.index()].notified().await;
+            // If it rang since the look at the state, it is heard now.
+            self.bells[signal.index()].rung().await;
         }
     }
 
     /// Notes what became of a batch taken by [`Queue::pop`].
     pub(super) fn settle(&self, batch: &Batch, outcome: Outcome) {
-        self.lock().settle(batch, outcome);
+        self.state.lock().settle(batch, outcome);
     }
 
     /// Notes one attempt to send.
     pub(super) fn attempted(&self, signal: Signal, again: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let counts = &mut state.ledger.signals[signal.index()];
         counts.requests += 1;
         counts.retries += u64::from(again);
@@ -119,23 +130,24 @@ impl Queue {
 
     /// Takes nothing more; what is queued can still be popped.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.closed.send_replace(true);
-        for arrived in &self.arrived {
-            arrived.notify_one();
+        self.state.lock().closed = true;
+        for bell in &self.bells {
+            bell.ring();
         }
     }
 
-    /// Waits for [`Queue::close`].
-    pub(super) async fn closed(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    /// Waits for [`Queue::close`], as the task of `signal`.
+    pub(super) async fn closed(&self, signal: Signal) {
+        // It may hear of a batch instead. Nothing is lost by that: `pop` looks before it listens.
+        while !self.state.lock().closed {
+            self.bells[signal.index()].rung().await;
+        }
     }
 
     /// Gives up everything that is queued or in flight. No worker may run any more: what was in
     /// flight may have been accepted, but nobody can tell, so it counts as lost.
     pub(super) fn abandon(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for fifo in &mut state.fifos {
             *fifo = Fifo::default();
         }
@@ -149,13 +161,8 @@ impl Queue {
 
     /// The ledger now.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let state = self.lock();
+        let state = self.state.lock();
         Snapshot { queue_bytes: state.bytes(), ..state.ledger }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between two related updates, so a poisoned state is still consistent.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -241,5 +248,7 @@ fn cost(batch: &Batch) -> usize {
     batch.body.len() + BATCH_OVERHEAD
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

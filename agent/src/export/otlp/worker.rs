@@ -111,7 +111,7 @@ impl Worker {
         }
         tokio::select! {
             () = wait => {}
-            () = self.queue.closed() => {
+            () = self.queue.closed(self.client.signal()) => {
                 self.hurried = true;
                 self.backoff.reset();
             }

@@ -52,9 +52,9 @@ fn what_is_in_flight_is_neither_evicted_nor_forgotten() {
 fn a_closed_queue_gives_what_it_has_and_takes_nothing() {
     let queue = Queue::new(10_000);
     queue.push(batch(Signal::Traces, 10, 7), 1000).unwrap();
-    assert!(now(queue.closed()).is_none());
+    assert!(now(queue.closed(Signal::Traces)).is_none());
     queue.close();
-    assert!(now(queue.closed()).is_some());
+    assert!(now(queue.closed(Signal::Traces)).is_some());
     assert_eq!(queue.push(batch(Signal::Traces, 10, 3), 1000), Err(DropCause::Shutdown));
     assert!(now(queue.pop(Signal::Traces)).unwrap().is_some());
     assert!(now(queue.pop(Signal::Traces)).unwrap().is_none());
