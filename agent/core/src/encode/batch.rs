@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::event::Workload;
 
+use super::bodies::Bodies;
 use super::resource::{self, Identity, Resources};
 use super::wire;
 
@@ -54,6 +55,8 @@ pub(super) struct Batch {
     scope: Vec<u8>,
     max_bytes: usize,
     arena: Vec<u8>,
+    /// Where the items end: what follows is of an encoder that did not come to its end.
+    sealed: usize,
     runs: Vec<Run>,
     groups: Vec<Group>,
     /// By workload index: its position in `groups` + 1, 0 = none.
@@ -61,6 +64,9 @@ pub(super) struct Batch {
     items: u32,
     /// Bytes that finishing adds to the arena's, at most.
     overhead: usize,
+    bodies: Bodies,
+    /// What stands before a workload's items, while a request is built.
+    head: Vec<u8>,
 }
 
 impl Batch {
@@ -70,17 +76,20 @@ impl Batch {
             scope: resource::scope(identity),
             max_bytes,
             arena: Vec::new(),
+            sealed: 0,
             runs: Vec::new(),
             groups: Vec::new(),
             slots: Vec::new(),
             items: 0,
             overhead: 0,
+            bodies: Bodies::default(),
+            head: Vec::new(),
         }
     }
 
     /// Bytes of the request if it were finished now, at most a few per workload more.
     pub(super) fn len(&self) -> usize {
-        self.arena.len() + self.overhead
+        self.sealed + self.overhead
     }
 
     pub(super) fn items(&self) -> u32 {
@@ -89,9 +98,12 @@ impl Batch {
 
     /// Adds an item that `write` encodes. If the request would exceed its limit by it, the request
     /// without it comes back and the item begins the next one; alone, an item may exceed the limit.
+    /// If `write` panics, the batch is as if it had not been called.
+    #[inline]
     pub(super) fn push(&mut self, workload: &Workload, write: impl FnOnce(&mut Vec<u8>)) -> Option<Encoded> {
-        let start = self.arena.len();
-        wire::message(&mut self.arena, ITEM, write);
+        let start = self.sealed;
+        self.arena.truncate(start);
+        wire::record(&mut self.arena, ITEM, write);
         let around = self.resources.ensure(workload).len() + self.scope.len() + 2 * HEADER_MAX;
         let index = workload.index as usize;
         if index >= self.slots.len() {
@@ -113,12 +125,14 @@ impl Batch {
     pub(super) fn finish(&mut self) -> Option<Encoded> {
         let encoded = (self.items > 0).then(|| self.build());
         self.arena.clear();
+        self.sealed = 0;
         encoded
     }
 
     /// Enters the item at `start..` of the arena into its workload's group.
     fn link(&mut self, workload: u32, start: usize, around: usize) {
         let end = self.arena.len();
+        self.sealed = end;
         self.items += 1;
         let slot = self.slots[workload as usize] as usize;
         if slot == 0 {
@@ -147,14 +161,16 @@ impl Batch {
 
     /// The request of all linked items; forgets them, but not the arena.
     fn build(&mut self) -> Encoded {
-        let mut body = Vec::with_capacity(self.len());
+        let body = self.bodies.take(self.sealed + self.overhead);
         for group in &self.groups {
             let resource = self.resources.get(group.workload);
             let scope_len = self.scope.len() + group.bytes;
-            wire::header(&mut body, GROUPS, resource.len() + wire::header_len(scope_len) + scope_len);
-            body.extend_from_slice(resource);
-            wire::header(&mut body, SCOPES, scope_len);
-            body.extend_from_slice(&self.scope);
+            self.head.clear();
+            wire::header(&mut self.head, GROUPS, resource.len() + wire::header_len(scope_len) + scope_len);
+            self.head.extend_from_slice(resource);
+            wire::header(&mut self.head, SCOPES, scope_len);
+            self.head.extend_from_slice(&self.scope);
+            body.extend_from_slice(&self.head);
             let mut at = group.first;
             while let Some(run) = self.runs.get(at) {
                 body.extend_from_slice(&self.arena[run.start..run.end]);
@@ -162,10 +178,11 @@ impl Batch {
             }
             self.slots[group.workload as usize] = 0;
         }
+        let body = body.split().freeze();
         let items = std::mem::take(&mut self.items);
         self.groups.clear();
         self.runs.clear();
         self.overhead = 0;
-        Encoded { body: Bytes::from(body), items }
+        Encoded { body, items }
     }
 }

@@ -10,9 +10,11 @@
 
 mod attributes;
 mod batch;
+mod bodies;
 pub mod ids;
 mod logs;
 mod metrics;
+mod prefix;
 mod process;
 pub mod redact;
 mod resource;

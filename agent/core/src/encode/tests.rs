@@ -4,6 +4,7 @@ mod entities;
 mod ids;
 mod logs;
 mod metrics;
+mod reuse;
 mod traces;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

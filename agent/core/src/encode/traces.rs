@@ -13,13 +13,14 @@ use crate::event::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Wor
 use super::attributes::Writer;
 use super::batch::{Batch, Encoded};
 use super::ids::FlowIds;
+use super::prefix::{constant, double, formatted, int, text, when};
 use super::process::Identities;
 use super::resource::Identity;
-use super::text::{ExecId, Text};
+use super::text::{ROOM, Text};
 use super::{Clock, wire};
 
 /// Field number of a `Span`'s attributes.
-const ATTRIBUTES: u32 = 9;
+const ATTRIBUTES: u8 = 9;
 /// `SPAN_KIND_INTERNAL`, `SERVER`, `CLIENT`.
 const INTERNAL: u64 = 1;
 const SERVER: u64 = 2;
@@ -59,22 +60,18 @@ impl TracesEncoder {
         let Self { batch, ids, identities } = self;
         batch.push(report.workload, |out| {
             head(out, flow, ids, clock);
-            let mut attributes = Writer::new(out, ATTRIBUTES);
-            ends(&mut attributes, flow);
-            counters(&mut attributes, flow);
-            state_and_role(&mut attributes, flow);
-            owner(&mut attributes, flow, process, report.workload, identities, clock);
+            let attributes = &mut Writer::new(out, ATTRIBUTES);
+            ends(attributes, flow);
+            counters(attributes, flow);
+            state_and_role(attributes, flow);
+            owner(attributes, flow, process, report.workload, identities, clock);
             if flow.established_ns != 0 {
                 wire::message(out, 11, |out| {
                     wire::fixed64(out, 1, clock.unix_ns(flow.established_ns));
                     wire::bytes(out, 2, b"established");
                 });
             }
-            if let Some(error) = error_type(flow) {
-                Writer::new(out, ATTRIBUTES).text("error.type", error.as_str());
-                wire::header(out, 15, 2);
-                wire::uint(out, 3, ERROR);
-            }
+            error(out, flow);
         })
     }
 
@@ -110,16 +107,33 @@ fn head(out: &mut Vec<u8>, flow: &Flow, ids: &FlowIds, clock: Clock) {
         flags |= REMOTE_PARENT;
     }
     wire::fixed32(out, 16, flags);
-    // The client's port is a number out of a hat and would make every name different.
-    let (kind, name) = match flow.role {
-        Role::Client => (CLIENT, Text::new(format_args!("TCP {}", flow.peer.1))),
-        Role::Server => (SERVER, Text::new(format_args!("TCP {}", flow.local.1))),
-        Role::Unknown => (INTERNAL, Text::new(format_args!("TCP"))),
+    let kind = match flow.role {
+        Role::Client => CLIENT,
+        Role::Server => SERVER,
+        Role::Unknown => INTERNAL,
     };
-    wire::bytes(out, 5, name.as_str().as_bytes());
+    name(out, flow);
     wire::uint(out, 6, kind);
     wire::fixed64(out, 7, clock.unix_ns(flow.start_ns));
     wire::fixed64(out, 8, clock.unix_ns(flow.end_ns.max(flow.start_ns)));
+}
+
+/// `TCP` and the port of the server, if it is known which end that is: the client's is a number out
+/// of a hat and would make every name different.
+fn name(out: &mut Vec<u8>, flow: &Flow) {
+    let start = out.len();
+    out.extend_from_slice(&[5 << 3 | wire::LENGTH, 0]);
+    out.extend_from_slice(&[0; ROOM]);
+    let Some(room) = out.last_chunk_mut() else { return };
+    let mut text = Text::new(room);
+    text.str("TCP");
+    if flow.role != Role::Unknown {
+        text.byte(b' ');
+        text.decimal(if flow.role == Role::Client { flow.peer.1 } else { flow.local.1 }.into());
+    }
+    let len = text.len();
+    out[start + 1] = len as u8;
+    out.truncate(start + 2 + len);
 }
 
 fn ends(attributes: &mut Writer<'_>, flow: &Flow) {
@@ -127,16 +141,15 @@ fn ends(attributes: &mut Writer<'_>, flow: &Flow) {
         Role::Server => (flow.peer, flow.local),
         Role::Client | Role::Unknown => (flow.local, flow.peer),
     };
-    attributes.format("source.address", format_args!("{}", source.0));
-    attributes.int("source.port", i64::from(source.1));
-    attributes.format("destination.address", format_args!("{}", destination.0));
-    attributes.int("destination.port", i64::from(destination.1));
-    attributes.text("network.transport", "tcp");
-    let network = match flow.local.0 {
-        IpAddr::V4(_) => "ipv4",
-        IpAddr::V6(_) => "ipv6",
-    };
-    attributes.text("network.type", network);
+    formatted!(attributes, "source.address", |text| text.address(source.0));
+    int!(attributes, "source.port", source.1.into());
+    formatted!(attributes, "destination.address", |text| text.address(destination.0));
+    int!(attributes, "destination.port", destination.1.into());
+    constant!(attributes, "network.transport", "tcp");
+    match flow.local.0 {
+        IpAddr::V4(_) => constant!(attributes, "network.type", "ipv4"),
+        IpAddr::V6(_) => constant!(attributes, "network.type", "ipv6"),
+    }
 }
 
 fn counters(attributes: &mut Writer<'_>, flow: &Flow) {
@@ -144,41 +157,52 @@ fn counters(attributes: &mut Writer<'_>, flow: &Flow) {
     let sent = (counters.bytes_sent, counters.segments_sent);
     let received = (counters.bytes_received, counters.segments_received);
     let (forward, reverse) = if flow.role == Role::Server { (received, sent) } else { (sent, received) };
-    attributes.count("flow.bytes.total", forward.0);
-    attributes.count("flow.packets.total", u64::from(forward.1));
-    attributes.count("flow.reverse.bytes.total", reverse.0);
-    attributes.count("flow.reverse.packets.total", u64::from(reverse.1));
-    attributes.int("tarsier.flow.retransmits", i64::from(counters.retransmits));
-    for (key, micros) in [
-        ("tarsier.tcp.rtt.smoothed", counters.srtt_us),
-        ("tarsier.tcp.rtt.min", counters.min_rtt_us),
-        ("tarsier.tcp.handshake.duration", flow.handshake_rtt_us),
-    ] {
-        if micros != 0 && micros != u32::MAX {
-            attributes.double(key, f64::from(micros) / 1e6);
-        }
+    int!(attributes, "flow.bytes.total", forward.0);
+    int!(attributes, "flow.packets.total", forward.1.into());
+    int!(attributes, "flow.reverse.bytes.total", reverse.0);
+    int!(attributes, "flow.reverse.packets.total", reverse.1.into());
+    int!(attributes, "tarsier.flow.retransmits", counters.retransmits.into());
+    let measured = |micros: u32| micros != 0 && micros != u32::MAX;
+    let seconds = |micros: u32| f64::from(micros) / 1e6;
+    if measured(counters.srtt_us) {
+        double!(attributes, "tarsier.tcp.rtt.smoothed", seconds(counters.srtt_us));
+    }
+    if measured(counters.min_rtt_us) {
+        double!(attributes, "tarsier.tcp.rtt.min", seconds(counters.min_rtt_us));
+    }
+    if measured(flow.handshake_rtt_us) {
+        double!(attributes, "tarsier.tcp.handshake.duration", seconds(flow.handshake_rtt_us));
     }
 }
 
 fn state_and_role(attributes: &mut Writer<'_>, flow: &Flow) {
-    attributes.text("flow.role.source", if flow.role == Role::Unknown { "unknown" } else { "kernel" });
-    // IPFIX element 136: seen ending, or known to be gone only because its record had no room.
-    let (end_reason, close) = match flow.reason {
-        CloseReason::Closed => ("end_of_flow_detected", "closed"),
-        CloseReason::Reset => ("end_of_flow_detected", "reset"),
-        CloseReason::Refused => ("end_of_flow_detected", "refused"),
-        CloseReason::Timeout => ("end_of_flow_detected", "timeout"),
-        CloseReason::Error => ("end_of_flow_detected", "error"),
-        CloseReason::Lost => ("lack_of_resources", "lost"),
-    };
-    attributes.text("flow.end_reason", end_reason);
-    attributes.text("tarsier.flow.close_reason", close);
-    if let Some(name) = state_name(flow.state) {
-        attributes.text("flow.connection.state", name);
+    match flow.role {
+        Role::Unknown => constant!(attributes, "flow.role.source", "unknown"),
+        Role::Client | Role::Server => constant!(attributes, "flow.role.source", "kernel"),
     }
-    attributes.when("tarsier.flow.start_observed", flow.start_observed);
+    // IPFIX element 136: seen ending, or known to be gone only because its record had no room.
+    match flow.reason {
+        CloseReason::Lost => constant!(attributes, "flow.end_reason", "lack_of_resources"),
+        _ => constant!(attributes, "flow.end_reason", "end_of_flow_detected"),
+    }
+    text!(
+        attributes,
+        "tarsier.flow.close_reason",
+        match flow.reason {
+            CloseReason::Closed => "closed",
+            CloseReason::Reset => "reset",
+            CloseReason::Refused => "refused",
+            CloseReason::Timeout => "timeout",
+            CloseReason::Error => "error",
+            CloseReason::Lost => "lost",
+        }
+    );
+    if let Some(name) = state_name(flow.state) {
+        text!(attributes, "flow.connection.state", name);
+    }
+    when!(attributes, "tarsier.flow.start_observed", flow.start_observed);
     if flow.net_ns != 0 {
-        attributes.int("tarsier.flow.net_ns", i64::from(flow.net_ns));
+        int!(attributes, "tarsier.flow.net_ns", flow.net_ns.into());
     }
 }
 
@@ -191,31 +215,39 @@ fn owner(
     clock: Clock,
 ) {
     if let Some(process) = process {
-        identities.append_to(attributes.out, process, clock);
+        identities.append_to(attributes.out(), process, clock);
     } else if !flow.owner.is_none() {
-        attributes.int("process.pid", i64::from(flow.owner.tgid));
-        attributes.format("tarsier.exec_id", format_args!("{}", ExecId(flow.owner)));
+        int!(attributes, "process.pid", flow.owner.tgid.into());
+        formatted!(attributes, "tarsier.exec_id", |text| text.exec_id(flow.owner));
     }
-    attributes.when("tarsier.flow.owner_from_listener", flow.owner_from_listener);
+    when!(attributes, "tarsier.flow.owner_from_listener", flow.owner_from_listener);
     // Also on the span, for backends that keep resource attributes apart.
-    attributes.some_bytes("container.id", workload.container_id.as_bytes());
+    if !workload.container_id.is_empty() {
+        text!(attributes, "container.id", &workload.container_id);
+    }
 }
 
-/// `error.type` of a connection that failed; a lost close record is no failure.
-fn error_type(flow: &Flow) -> Option<Text> {
+/// `error.type` and the status of a connection that failed; a lost close record is no failure.
+fn error(out: &mut Vec<u8>, flow: &Flow) {
     let name = match flow.reason {
-        CloseReason::Closed | CloseReason::Lost => return None,
+        CloseReason::Closed | CloseReason::Lost => return,
         CloseReason::Refused => "refused",
         CloseReason::Reset => "reset",
         CloseReason::Timeout => "timeout",
-        CloseReason::Error => match errno_name(flow.errno) {
-            Some(name) => name,
-            None if flow.errno != 0 => return Some(Text::new(format_args!("errno_{}", flow.errno))),
-            // The value that OpenTelemetry reserves for an error without a name.
-            None => "_OTHER",
-        },
+        CloseReason::Error => errno_name(flow.errno).unwrap_or_default(),
     };
-    Some(Text::new(format_args!("{name}")))
+    let mut attributes = Writer::new(out, ATTRIBUTES);
+    match name {
+        // The value that OpenTelemetry reserves for an error without a name.
+        "" if flow.errno == 0 => constant!(attributes, "error.type", "_OTHER"),
+        "" => formatted!(attributes, "error.type", |text| {
+            text.str("errno_");
+            text.decimal(flow.errno.into());
+        }),
+        name => text!(attributes, "error.type", name),
+    }
+    wire::header(out, 15, 2);
+    wire::uint(out, 3, ERROR);
 }
 
 /// Linux's numbers (asm-generic/errno.h) of what a TCP socket can end with.

@@ -108,7 +108,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn process()(
+    pub(super) fn process()(
         key in key(), parent in key(), image in image(), same_pid: bool, vpid: u32, seeded: bool, started_ns: u64,
     ) -> Process {
         let vpid = if same_pid { key.tgid } else { vpid };

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::ids::FlowIds;
-use crate::encode::text::{Rfc3339, Text};
+use crate::encode::text::in_string;
 use crate::event::{CloseReason, Flow, FlowKind, Image, Process, Report, Role, TaskKey};
 
 fn unix(boot_ns: u64) -> u64 {
@@ -39,8 +39,8 @@ pub(super) fn identity(process: &Process) -> Vec<KeyValue> {
     if !name.is_empty() {
         attributes.push(lossy("process.executable.name", name));
     }
-    let created = Text::new(format_args!("{}", Rfc3339(unix(process.key.start_boottime))));
-    attributes.push(text("process.creation.time", created.as_str()));
+    let created = unix(process.key.start_boottime);
+    attributes.push(text("process.creation.time", in_string(|text| text.rfc3339(created))));
     attributes.push(exec_id(process.key));
     attributes
 }
