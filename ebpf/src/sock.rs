@@ -91,6 +91,47 @@ fn is_zero(value: u32) -> u32 {
     (wide.wrapping_sub(1) >> 63) as u32
 }
 
+/// What tells a socket from any other at its address: it changes only while the socket is being changed.
+pub struct Identity {
+    /// `snd_una − bytes_acked`: own ISN on the side that connected, the number after it on the other.
+    pub base: u32,
+    /// The peer's ISN.
+    pub peer: u32,
+    /// As [`ports`] gives them.
+    pub ports: (u16, u16),
+}
+
+impl Identity {
+    /// Equality without branches.
+    #[inline(always)]
+    pub fn is(&self, other: &Self) -> bool {
+        let ports = u32::from(self.ports.0 ^ other.ports.0) | u32::from(self.ports.1 ^ other.ports.1);
+        is_zero((self.base ^ other.base) | (self.peer ^ other.peer) | ports) != 0
+    }
+}
+
+/// Reads [`Identity`].
+#[inline(always)]
+pub fn identity(sock: impl Access) -> Identity {
+    let acked = sock.read::<u64>(&field::TCP_BYTES_ACKED) as u32;
+    let received = sock.read::<u64>(&field::TCP_BYTES_RECEIVED) as u32;
+    Identity {
+        base: sock.read::<u32>(&field::TCP_SND_UNA).wrapping_sub(acked),
+        peer: sock.read::<u32>(&field::TCP_RCV_NXT).wrapping_sub(1).wrapping_sub(received),
+        ports: ports(sock),
+    }
+}
+
+/// Whether a system call or an interrupt holds the socket. Where the lock has no such word, only the
+/// former can be told.
+#[inline(always)]
+pub fn is_locked(sock: Untyped) -> bool {
+    let owned = sock.read::<u32>(&field::SOCK_OWNED);
+    let lock = field::SOCK_LOCK.load();
+    let held = if lock == ABSENT { 0 } else { peek::<u32>(sock.0, lock) };
+    owned | held != 0
+}
+
 /// Whether the peer's FIN was received.
 #[inline(always)]
 pub fn peer_fin(sock: impl Access) -> bool {

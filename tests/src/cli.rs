@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::runner::{self, Context, Test};
-use crate::{backends, guest, pipeline, selftest, sensors, workload};
+use crate::{backends, flows, guest, pipeline, selftest, sensors, workload};
 
 const USAGE: &str =
     "tarsier-itest GROUP [--filter TEXT] [--results FILE] [--agent FILE] [--collector FILE] [--jaeger FILE]
@@ -74,7 +74,7 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 
 /// The tests that need a kernel and the agent, natively and in a guest.
 pub fn native() -> Vec<Test> {
-    [sensors::tests(), pipeline::tests()].concat()
+    [sensors::tests(), flows::tests(), pipeline::tests()].concat()
 }
 
 #[derive(Default)]

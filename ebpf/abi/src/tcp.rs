@@ -235,12 +235,12 @@ pub struct SeedRecord {
 /// Sockets per call of the sweep program.
 pub const SWEEP_BATCH: usize = 128;
 
-/// One socket of a sweep: user space writes `sock`, `isn_local`, `isn_peer` and the ports into
+/// One socket of a sweep: user space writes `sock`, `role`, `isn_local`, `isn_peer` and the ports into
 /// `tuple`, the program fills in the rest.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SweepSlot {
-    /// In: address and expected identity. Out: the identity found.
+    /// In: address and expected identity. Out: the state found.
     pub tuple: Tuple,
     /// Out: see [`sweep`].
     pub status: u32,
@@ -256,9 +256,10 @@ pub mod sweep {
     pub const PENDING: u32 = 0;
     /// The same socket before and after the counters were read.
     pub const LIVE: u32 = 1;
-    /// Another socket, or none, lives at this address: its close record was lost.
+    /// Another socket, or none, lives at this address; or it is closed. Its close record is on its way,
+    /// or was lost.
     pub const GONE: u32 = 2;
-    /// Changed while it was read: skip until the next sweep.
+    /// It changed while it was read, which proves nothing: skip it until the next sweep.
     pub const TORN: u32 = 3;
 }
 

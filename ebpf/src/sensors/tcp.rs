@@ -20,7 +20,7 @@ use crate::{
     emit,
     kernel::{Ptr, SELF_PORT, field, get, get_at},
     maps,
-    sock::{self, Access, Typed, Untyped},
+    sock::{self, Access, Identity, Typed, Untyped},
     task,
 };
 
@@ -154,7 +154,7 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
 }
 
 /// The sweep: run by test run, attached to nothing. TCP sockets are type-stable memory, so an address
-/// stays readable; identity read before and after the counters proves it is the same socket.
+/// stays readable; identity read before and after the counters proves that it is the same socket.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn tcp_sweep(_ctx: RawTracePointContext) -> i32 {
     let Some(batch) = maps::SWEEP.get_ptr_mut(0) else { return 0 };
@@ -170,27 +170,30 @@ pub fn tcp_sweep(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Reads one socket without its lock. What it finds to be another socket than the expected one may be
+/// the same in the middle of a change, so that only a second look that finds the same, with nobody at
+/// work on the socket in between, proves it gone.
 #[inline(always)]
 fn look_at(slot: &mut SweepSlot) {
     let sock = Untyped(slot.tuple.sock as Ptr);
-    let state: u8 = sock.read(&field::SOCK_STATE);
-    let before = sock::sequence(sock, state);
-    let (local_port, peer_port) = sock::ports(sock);
-    if before.local != slot.tuple.isn_local
-        || before.peer != slot.tuple.isn_peer
-        || local_port != slot.tuple.local_port
-        || peer_port != slot.tuple.peer_port
-        || state == state::CLOSE
-    {
-        slot.status = sweep::GONE;
-        (slot.tuple.isn_local, slot.tuple.isn_peer) = (before.local, before.peer);
-        slot.tuple.state = state;
-        return;
-    }
-    slot.counters = sock::counters(sock);
-    let after = sock::sequence(sock, sock.read(&field::SOCK_STATE));
-    slot.tuple.state = state;
-    slot.tuple.role = before.role;
-    slot.status =
-        if after.local == before.local && after.peer == before.peer { sweep::LIVE } else { sweep::TORN };
+    let wanted = Identity {
+        base: slot.tuple.isn_local.wrapping_add(u32::from(slot.tuple.role == role::SERVER)),
+        peer: slot.tuple.isn_peer,
+        ports: (slot.tuple.local_port, slot.tuple.peer_port),
+    };
+    let before = sock::identity(sock);
+    let busy = sock::is_locked(sock);
+    let counters = sock::counters(sock);
+    let after = sock::identity(sock);
+    slot.tuple.state = sock.read(&field::SOCK_STATE);
+    let same = before.is(&wanted) & after.is(&wanted);
+    let settled = before.is(&after) & !busy;
+    slot.status = if same & (slot.tuple.state != state::CLOSE) {
+        slot.counters = counters;
+        sweep::LIVE
+    } else if same | settled {
+        sweep::GONE
+    } else {
+        sweep::TORN
+    };
 }

@@ -51,7 +51,8 @@ impl Agent {
         Self::start_with(context, Some(scope), endpoint, "", change)
     }
 
-    fn start_with(
+    /// The general form of the others: no `scope` = the whole machine.
+    pub fn start_with(
         context: &Context,
         scope: Option<&Path>,
         endpoint: &str,

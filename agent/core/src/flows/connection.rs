@@ -38,6 +38,8 @@ pub(super) struct Connection {
     /// Until when it waits for records that are under way, or for the proof that they are not;
     /// 0 = it does not.
     pub(super) held_until_ns: u64,
+    /// Sweeps in a row that read it in the midst of a change.
+    pub(super) torn_rounds: u8,
     /// State at the time of the seed.
     pub(super) seed_state: u8,
     pub(super) owner: TaskKey,
@@ -68,6 +70,7 @@ impl Connection {
             gone_ns: 0,
             checked_ns: 0,
             held_until_ns: 0,
+            torn_rounds: 0,
             seed_state: 0,
             owner: TaskKey::NONE,
             owner_source: OwnerSource::Nobody,

@@ -5,6 +5,10 @@ use tarsier_abi::tcp::{SweepSlot, Tuple, sweep};
 use super::table::Table;
 use crate::event::Flow;
 
+/// A socket is read torn only in the midst of a change, some nanoseconds long. So often in a row, it
+/// is no socket: the memory has gone to something else, which changes all the time.
+const TORN_ROUNDS: u8 = 4;
+
 impl Table {
     /// Fills `slots` with established connections that no record and no sweep has touched in this
     /// round, and returns how many. Fewer than `slots.len()` (also 0) ends the round: the next call
@@ -31,6 +35,7 @@ impl Table {
             *slot = SweepSlot {
                 tuple: Tuple {
                     sock: life.tuple.sock,
+                    role: life.tuple.role,
                     isn_local: life.tuple.isn_local,
                     isn_peer: life.tuple.isn_peer,
                     local_port: ends.local.1,
@@ -51,7 +56,7 @@ impl Table {
     /// boot time after it ran. Connections that sent or received since their last report are
     /// appended to `out` as [`FlowKind::Live`](crate::event::FlowKind). One whose socket is gone is
     /// not reported yet: its close record may still be in a ring, and [`Table::advance`] reports
-    /// it if not. Torn reads are left to the next round.
+    /// it if not. Torn reads are left to the next round, but not for ever: see [`TORN_ROUNDS`].
     pub fn apply_sweep(&mut self, slots: &[SweepSlot], now_ns: u64, out: &mut Vec<Flow>) {
         self.now_ns = self.now_ns.max(now_ns);
         let batch = std::mem::take(&mut self.sweeping);
@@ -65,11 +70,13 @@ impl Table {
                 continue;
             }
             match slot.status {
-                sweep::GONE => {
+                sweep::TORN if life.torn_rounds + 1 < TORN_ROUNDS => life.torn_rounds += 1,
+                sweep::GONE | sweep::TORN => {
                     life.gone_ns = now_ns;
                     self.hold(handle.slot);
                 }
                 sweep::LIVE => {
+                    life.torn_rounds = 0;
                     life.checked_ns = life.checked_ns.max(now_ns);
                     life.tuple.state =
                         if slot.tuple.state == 0 { life.tuple.state } else { slot.tuple.state };

@@ -415,6 +415,40 @@ fn a_socket_found_gone_waits_for_its_close_record() {
 }
 
 #[test]
+fn a_torn_read_proves_nothing() {
+    let socket = client();
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.established())]);
+    // Torn now and then for a hundred rounds, never reported as over.
+    for round in 0..100 {
+        assert_eq!(bench.table.sweep_batch(&mut slots), 1, "round {round}");
+        let torn = round % 4 != 3;
+        slots[0].status = if torn { sweep::TORN } else { sweep::LIVE };
+        bench.table.apply_sweep(&slots[..1], (20 + round) * MS, &mut bench.flows);
+    }
+    bench.advance(1_000);
+    assert!(bench.flows.is_empty());
+    bench.apply(1_001, &socket.close(state::FIN_WAIT2, 0, counters(4, 7)));
+    assert_eq!((bench.only().reason, bench.only().counters), (CloseReason::Closed, counters(4, 7)));
+}
+
+#[test]
+fn memory_that_is_no_socket_any_more_is_given_up() {
+    let socket = client();
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.established())]);
+    let mut rounds = 0;
+    while bench.table.sweep_batch(&mut slots) == 1 {
+        slots[0].status = sweep::TORN;
+        rounds += 1;
+        bench.table.apply_sweep(&slots[..1], (20 + rounds) * MS, &mut bench.flows);
+        bench.table.sweep_batch(&mut slots[..0]);
+    }
+    bench.advance(1_000);
+    assert_eq!((rounds, bench.only().reason, bench.table.counts().lost_close), (4, CloseReason::Lost, 1));
+}
+
+#[test]
 fn rounds_cover_every_established_connection_once() {
     let mut bench = Bench::new(Limits::default());
     for at in 0..10_u32 {

@@ -265,7 +265,7 @@ impl World {
 fn play(world: &World, mode: Mode, limits: Limits, cycle_ms: u64) -> Bench {
     let mut bench = Bench::new(limits);
     let mut cycle = Vec::new();
-    let mut due_ns = 0;
+    let (mut due_ns, mut sweeps) = (0, 0);
     for delivery in &world.deliveries {
         if delivery.arrives_ns > due_ns {
             let now_ns = delivery.arrives_ns - 1;
@@ -274,7 +274,8 @@ fn play(world: &World, mode: Mode, limits: Limits, cycle_ms: u64) -> Bench {
             bench.table.apply_cycle(&mut cycle, &mut bench.flows);
             let sure_ns = if mode.jitter { now_ns - JITTER } else { now_ns };
             bench.table.advance(sure_ns, &mut bench.flows);
-            sweep_all(world, &mut bench, now_ns);
+            sweep_all(world, &mut bench, now_ns, sweeps);
+            sweeps += 1;
             due_ns = delivery.arrives_ns + cycle_ms * MS;
         }
         if mode.jitter {
@@ -289,12 +290,13 @@ fn play(world: &World, mode: Mode, limits: Limits, cycle_ms: u64) -> Bench {
     bench
 }
 
-fn sweep_all(world: &World, bench: &mut Bench, now_ns: u64) {
+/// The `nth` sweep; each connection is read torn by one in three.
+fn sweep_all(world: &World, bench: &mut Bench, now_ns: u64, nth: u32) {
     let mut slots = [SweepSlot::default(); 2];
     loop {
         let filled = bench.table.sweep_batch(&mut slots);
         for slot in &mut slots[..filled] {
-            *slot = world.look(slot, now_ns, slot.tuple.isn_local % 3 == 0);
+            *slot = world.look(slot, now_ns, (slot.tuple.isn_local + nth).is_multiple_of(3));
         }
         bench.table.apply_sweep(&slots[..filled], now_ns, &mut bench.flows);
         if filled < slots.len() {
