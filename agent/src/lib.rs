@@ -1,7 +1,8 @@
 //! The agent: IO and wiring around `tarsier-core`. Modules in the order a record passes them.
 //!
-//! [`kernel`], [`host`], [`export`] and [`ops`] never import each other; `pipeline` imports all.
+//! [`kernel`], [`host`], [`export`], [`ops`] and [`capture`] never import each other; `pipeline` imports all.
 
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod export;

@@ -4,7 +4,9 @@
 //! kernel hook → filter → ring ‖ drain → decode → process table → enrich ┐
 //!                                                    └──→ flow table ───┴→ encode → batch ‖ exporters
 //! ```
-//! One thread runs `Pipeline::cycle`: every stage is a plain call in that function's order. The
+//! One thread runs `Pipeline::cycle`: it turns what the kernel says into frames, and `Engine::feed` takes
+//! them, every stage a plain call. The engine asks no clock and no kernel, so `tarsier record` writes those
+//! frames to a file and `tarsier replay` feeds them again, with the same output. The
 //! second thread runs the exporters, the HTTP endpoint, the admin socket and the signals. `‖` are the
 //! only two hand-overs: the rings (sized by `rings.*`, a full ring loses the record and counts it) and
 //! the exporter's queue (bounded in bytes by `otlp.queue`, the drop is counted by cause).
@@ -14,7 +16,12 @@
 
 mod background;
 mod desk;
+mod engine;
+mod guard;
+mod offline;
 mod outlet;
+mod recording;
+mod replay;
 mod seed;
 mod stages;
 mod view;
@@ -26,9 +33,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
+use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
-use crate::host::{cgroups::Hierarchy, clock};
+use crate::host::{self, cgroups::Hierarchy, clock, identity};
 use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
@@ -36,27 +45,53 @@ use crate::kernel::{Kernel, LoadOptions};
 
 use background::Background;
 pub use desk::Desk;
-use outlet::Outlet;
-use stages::Stages;
+use engine::{Engine, Surroundings};
+pub use offline::{Lines, Offline, Requests};
+use outlet::{Outlet, Sink};
+pub use recording::{RecordOptions, Recorded};
+use recording::{Recording, Target};
+pub use replay::{Replayed, replay};
 
 /// How long shutdown may take to send what is queued.
 pub const FLUSH: Duration = Duration::from_secs(4);
+/// Less than this between two looks at the wall clock is the noise of looking, not a step.
+const CLOCK_NOISE_NS: u64 = 1_000_000;
 
 /// Everything between the rings and the exporter's queue.
 struct Pipeline {
     kernel: Kernel,
     priority: Ring,
     bulk: Vec<Ring>,
+    /// Where each bulk ring stood when the present cycle began.
+    limits: Vec<u64>,
     waiter: Waiter,
     pace: Pace,
-    stages: Stages,
-    outlet: Outlet,
+    feed: Feed,
+    clock: UnixOffset,
     sweep: Sweep,
-    metrics_due: Instant,
-    metrics_interval: Duration,
     wakeups: Wakeups,
     rates: view::Rates,
     started: Instant,
+}
+
+/// The way into the engine, past the recorder if there is one.
+struct Feed {
+    engine: Engine,
+    recording: Option<Recording>,
+}
+
+impl Feed {
+    fn frame(&mut self, frame: &Frame<'_>) {
+        if let Some(recording) = &mut self.recording {
+            recording.frame(frame);
+        }
+        self.engine.feed(frame);
+    }
+
+    /// Whether nothing more can come out: the reader of the lines is gone, or the capture is full.
+    fn is_over(&self) -> bool {
+        self.engine.outlet.is_closed() || self.recording.as_ref().is_some_and(Recording::is_over)
+    }
 }
 
 /// Why the drain ran, since the start.
@@ -70,13 +105,54 @@ struct Wakeups {
 struct Sweep {
     interval: Duration,
     due: Instant,
+    batch: Box<SweepBatch>,
+    /// Batches that the kernel did not run.
+    failed: u64,
 }
 
-/// Captures and exports until SIGINT, SIGTERM or the end of `stop_after`.
+/// Unix time less boot time, as last seen. It changes only when the wall clock steps.
+struct UnixOffset(u64);
+
+impl UnixOffset {
+    fn now(&mut self) -> Time {
+        let offset = clock::unix_offset_ns();
+        if offset.abs_diff(self.0) > CLOCK_NOISE_NS {
+            self.0 = offset;
+        }
+        Time { boot_ns: clock::boot_ns(), unix_offset_ns: self.0 }
+    }
+}
+
+/// What `run` is asked for beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Stop after this time.
+    pub stop_after: Option<Duration>,
+    /// Write a capture.
+    pub record: Option<RecordOptions>,
+}
+
+/// Captures and exports until SIGINT, SIGTERM, the end of `stop_after` or of the capture's greatest size.
+/// Says what was recorded, if anything was to be.
 ///
 /// # Errors
-/// The programs cannot be loaded, an exporter cannot start, the scope is no cgroup.
-pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> {
+/// The programs cannot be loaded, an exporter cannot start, the scope is no cgroup, the capture cannot be
+/// written.
+pub fn run(config: &Config, options: &RunOptions) -> anyhow::Result<Option<Recorded>> {
+    let mut target = options.record.as_ref().map(Target::open).transpose()?;
+    let result = run_into(config, options, &mut target);
+    // Still here: nothing has been written to it.
+    if let Some(target) = target {
+        target.discard();
+    }
+    result
+}
+
+fn run_into(
+    config: &Config,
+    options: &RunOptions,
+    target: &mut Option<Target>,
+) -> anyhow::Result<Option<Recorded>> {
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
@@ -91,48 +167,67 @@ pub fn run(config: &Config, stop_after: Option<Duration>) -> anyhow::Result<()> 
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
-    let outlet = Outlet::new(config, runtime.exporter()?)?;
+    let mut clock = UnixOffset(0);
+    let surroundings = Surroundings {
+        cpus: host::possible_cpus(),
+        socket_cgroups: hierarchy.controller.is_none(),
+        identity: identity::identity(&identity::facts(), config),
+        began: clock.now(),
+    };
+    let sink = runtime.exporter().map_or(Sink::None, Sink::Live);
+    let outlet = Outlet::new(config, &surroundings, sink, outlet::stdout_printer(config))?;
     let now = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();
-    let metrics_interval: Duration = config.metrics.interval.into();
+    let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
     let mut pipeline = Pipeline {
         kernel,
         priority,
+        limits: Vec::with_capacity(bulk.len()),
         bulk,
         waiter,
         pace: Pace::new(config.rings.drain_min.into(), config.rings.drain_max.into()),
-        stages: Stages::new(config, &hierarchy),
-        outlet,
-        sweep: Sweep { interval: sweep_interval, due: now + sweep_interval },
-        metrics_due: now + metrics_interval,
-        metrics_interval,
+        feed: Feed { engine: Engine::new(config, &surroundings, outlet), recording: None },
+        clock,
+        sweep: Sweep {
+            interval: sweep_interval,
+            due: now + sweep_interval,
+            batch: Box::new(batch),
+            failed: 0,
+        },
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
         started: now,
     };
+    pipeline.kernel.attach();
+    pipeline.kernel.require_core()?;
+    if let Some(target) = target.take() {
+        let about = pipeline.about(config, &hierarchy, &surroundings);
+        pipeline.feed.recording = Some(target.begin(about, config)?);
+    }
     pipeline.begin(&hierarchy, &selftest, config.scope.cgroup.is_some())?;
     desk.set_ready(pipeline.kernel.sensors.iter().any(|sensor| sensor.state.is_ok()));
+    let stages = &pipeline.feed.engine.stages;
     tracing::info!(
         layout = format!("{:016x}", pipeline.kernel.fingerprint),
         cgroups = hierarchy.layout.name(),
-        processes = pipeline.stages.processes.len(),
-        connections = pipeline.stages.flows.len(),
+        processes = stages.processes.len(),
+        connections = stages.flows.len(),
         "tarsier is ready"
     );
-    pipeline.main_loop(&stop, stop_after, &desk);
-    pipeline.end(&desk);
-    runtime.stop(&pipeline.outlet);
-    Ok(())
+    pipeline.main_loop(&stop, options.stop_after, &desk);
+    let recorded = pipeline.end(&desk);
+    runtime.stop(&pipeline.feed.engine.outlet);
+    recorded
 }
 
 impl Pipeline {
-    /// Attach first, then look at what was there before: nothing falls between.
+    /// Everything is attached: looks at what was there before, so that nothing falls between.
     fn begin(&mut self, hierarchy: &Hierarchy, selftest: &SelfTest, scoped: bool) -> anyhow::Result<()> {
-        self.kernel.attach();
         for group in hierarchy.walk() {
-            self.stages.cgroups.insert(group.id, group.parent, group.path.as_bytes());
+            let path = group.path.as_bytes();
+            self.feed.frame(&Frame::Cgroup { id: group.id, parent: group.parent, path });
         }
-        let findings = seed::seed(&mut self.kernel, &mut self.stages, &mut self.outlet, selftest, scoped);
+        let findings = seed::seed(&mut self.kernel, &mut self.feed, selftest, scoped);
         selftest::judge(&mut self.kernel, &findings)?;
         for sensor in &self.kernel.sensors {
             match &sensor.state {
@@ -143,9 +238,35 @@ impl Pipeline {
         Ok(self.kernel.require_core()?)
     }
 
+    /// What a capture says of where it is from.
+    fn about(&self, config: &Config, hierarchy: &Hierarchy, surroundings: &Surroundings) -> About {
+        let facts = identity::facts();
+        let sensors = self.kernel.sensors.iter().map(|entry| SensorAtStart {
+            name: entry.sensor.name().to_owned(),
+            off: entry.state.as_ref().err().cloned().unwrap_or_default(),
+        });
+        About {
+            tarsier: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: tarsier_abi::ABI,
+            kernel: host::kernel_release(),
+            machine: std::env::consts::ARCH.to_owned(),
+            boot_id: facts.boot_id,
+            host_name: facts.host_name.unwrap_or_default(),
+            host_id: facts.host_id,
+            node_name: facts.node_name,
+            cpus: surroundings.cpus,
+            socket_cgroups: surroundings.socket_cgroups,
+            cgroups: hierarchy.layout.name().to_owned(),
+            scope: config.scope.cgroup.clone(),
+            began: surroundings.began,
+            sensors: sensors.collect(),
+            redacted: config.redaction.enabled,
+        }
+    }
+
     fn main_loop(&mut self, stop: &AtomicBool, stop_after: Option<Duration>, desk: &Desk) {
         let mut pause = Duration::ZERO;
-        while !stop.load(Ordering::Acquire) && !self.outlet.is_closed() {
+        while !stop.load(Ordering::Acquire) && !self.feed.is_over() {
             if stop_after.is_some_and(|limit| self.started.elapsed() >= limit) {
                 break;
             }
@@ -163,39 +284,52 @@ impl Pipeline {
     /// One drain cycle; returns how many records it took. The bulk rings are read up to where they
     /// stood before the priority ring was emptied: an event's process is known before the event.
     fn cycle(&mut self) -> u64 {
-        let now_ns = clock::boot_ns();
-        self.outlet.set_time(clock::unix_offset_ns());
-        let limits: Vec<u64> = self.bulk.iter().map(Ring::snapshot).collect();
-        let Self { priority, bulk, stages, outlet, .. } = self;
+        let now = self.clock.now();
+        self.feed.frame(&Frame::Begin(now));
+        let Self { priority, bulk, limits, feed, .. } = self;
+        limits.clear();
+        limits.extend(bulk.iter().map(Ring::snapshot));
         let end = priority.snapshot();
-        let mut records = priority.drain_to(end, |record| stages.take(record, outlet)).records;
-        for (ring, limit) in bulk.iter_mut().zip(limits) {
-            records += ring.drain_to(limit, |record| stages.take(record, outlet)).records;
+        let mut records = priority.drain_to(end, |record| feed.frame(&Frame::Record(record))).records;
+        for (ring, limit) in bulk.iter_mut().zip(limits.iter()) {
+            records += ring.drain_to(*limit, |record| feed.frame(&Frame::Record(record))).records;
         }
-        stages.finish_cycle(now_ns, outlet);
-        self.sweep_if_due(now_ns);
-        if Instant::now() >= self.metrics_due {
-            self.metrics_due = Instant::now() + self.metrics_interval;
-            self.outlet.send_metrics(&self.stages);
-        }
-        self.outlet.finish_cycle();
+        self.feed.frame(&Frame::End);
+        self.sweep_if_due(now.boot_ns);
         records
     }
 
     /// Looks at one batch of live connections, as often as spreads a round over the interval.
     fn sweep_if_due(&mut self, now_ns: u64) {
-        let held = self.stages.flows.len();
+        let held = self.feed.engine.stages.flows.len();
         if held == 0 || Instant::now() < self.sweep.due {
             return;
         }
-        let rounds = held.div_ceil(tarsier_abi::tcp::SWEEP_BATCH) as u32;
+        let rounds = held.div_ceil(SWEEP_BATCH) as u32;
         let step = self.sweep.interval / rounds;
         // A slow cycle makes up for the batches it missed, but never for more than one round.
         let missed = self.sweep.due.elapsed().as_nanos() / step.as_nanos().max(1);
         for _ in 0..(1 + missed).min(u128::from(rounds)) {
-            self.stages.sweep(&mut self.kernel, now_ns, &mut self.outlet);
+            self.sweep(now_ns);
         }
         self.sweep.due = Instant::now() + step;
+    }
+
+    /// Looks at one batch of live connections; false if that ended a round.
+    fn sweep(&mut self, now_ns: u64) -> bool {
+        let batch = &mut self.sweep.batch;
+        let len = self.feed.engine.pick_sweep(&mut batch.slots);
+        batch.len = len as u64;
+        if len > 0
+            && let Err(error) = self.kernel.sweep(batch)
+        {
+            // The slots stay as they were, pending: nothing is learned of these connections.
+            self.sweep.failed += 1;
+            tracing::warn!(%error, "sweep of live connections");
+        }
+        let slots = batch.slots.get(..len).unwrap_or_default();
+        self.feed.frame(&Frame::Sweep { now_ns, slots });
+        len == SWEEP_BATCH
     }
 
     /// Who looks at connections wants those of now: a whole sweep comes before the answer.
@@ -213,20 +347,22 @@ impl Pipeline {
     /// Looks at every live connection, whatever the present round has covered.
     fn sweep_all(&mut self, now_ns: u64) {
         for _ in 0..2 {
-            while self.stages.sweep(&mut self.kernel, now_ns, &mut self.outlet) {}
+            while self.sweep(now_ns) {}
         }
     }
 
     /// The order of shutdown, as the module's text states it.
-    fn end(&mut self, desk: &Desk) {
+    fn end(&mut self, desk: &Desk) -> anyhow::Result<Option<Recorded>> {
         self.kernel.detach();
         while self.cycle() > 0 {}
         // What open connections moved since their last sweep: the next agent takes it as its baseline.
         self.sweep_all(clock::boot_ns());
-        self.stages.finish(clock::boot_ns(), &mut self.outlet);
-        self.outlet.send_metrics(&self.stages);
-        self.outlet.flush();
+        let now = self.clock.now();
+        self.feed.frame(&Frame::Finish(now));
         desk.close(view::metrics(self));
+        let lost = self.kernel.ledger().unwrap_or_default();
+        let lost = lost.sensors.iter().flat_map(|row| row.lost).sum();
+        self.feed.recording.take().map(|recording| recording.finish(lost)).transpose()
     }
 }
 

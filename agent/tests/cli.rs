@@ -50,6 +50,12 @@ fn wrong_usage_is_64_and_names_the_mistake() {
         (&["run", "--listen", "nowhere"], "IP:PORT"),
         (&["run", "--otlp-endpoint", "collector"], "--otlp-endpoint: otlp.endpoint: "),
         (&["run", "--log-level", "loud"], "possible values: off, error"),
+        (&["record"], "<FILE>"),
+        (&["record", "x", "--max-size", "10"], "has no unit"),
+        (&["record", "x", "--max-size", "1KiB"], "less than 64KiB"),
+        (&["record", "-", "--output", "json"], "cannot take both"),
+        (&["replay"], "<FILE>"),
+        (&["replay", "x", "--speed", "fast"], "1x, 0.5x or 10x"),
         (&["completions", "tcsh"], "bash"),
         (&["config", "check"], "<FILE>"),
         (&[], "Usage: tarsier"),
@@ -98,6 +104,34 @@ fn files_that_cannot_be_read_or_are_not_yaml() {
     let output = tarsier(&["config", "check", file(dir.path(), "flows: [\nlog: }").to_str().unwrap()]);
     assert_eq!(code(&output), 64);
     assert!(err(&output).contains("tarsier.yaml:1:8: mismatched bracket"), "{}", err(&output));
+}
+
+#[test]
+fn captures_that_are_none_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text");
+    std::fs::write(&text, "exec 1 2 3\n").unwrap();
+    let cut = dir.path().join("cut");
+    std::fs::write(&cut, b"\x89TSR\r\n\x1a\n\x01\0\0\0half a block").unwrap();
+    for (path, says) in [
+        (dir.path().join("nowhere"), "No such file"),
+        (text, "not a capture: `tarsier record` makes one"),
+        (cut, "cut at its very start"),
+    ] {
+        let path = path.to_str().unwrap();
+        for args in [&["replay", path][..], &["replay", path, "--info"]] {
+            let output = tarsier(args);
+            assert_eq!(code(&output), 1, "{args:?}");
+            let text = err(&output);
+            assert!(text.contains(path) && text.contains(says) && text.lines().count() == 1, "{text}");
+        }
+    }
+    // A file that is there is not overwritten by accident, whatever the machine allows.
+    let there = dir.path().join("there");
+    std::fs::write(&there, "precious").unwrap();
+    let output = tarsier(&["record", there.to_str().unwrap()]);
+    assert_ne!(code(&output), 0);
+    assert_eq!(std::fs::read(&there).unwrap(), b"precious");
 }
 
 #[test]

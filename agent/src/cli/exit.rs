@@ -32,6 +32,11 @@ pub struct Refusal {
 }
 
 impl Exit {
+    /// The error that ends a command with this code and one line.
+    pub fn because(self, message: &str) -> anyhow::Error {
+        Refusal { exit: self, message: message.to_owned() }.into()
+    }
+
     /// The exit code that an error asks for: the first cause that knows one.
     pub fn of(error: &anyhow::Error) -> Self {
         let known = error.chain().find_map(|cause| {

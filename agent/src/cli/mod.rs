@@ -5,6 +5,8 @@ mod config;
 mod doctor;
 mod exit;
 mod log;
+mod record;
+mod replay;
 mod run;
 mod sensors;
 mod style;
@@ -27,6 +29,8 @@ Examples:
   sudo tarsier run --scope-cgroup /sys/fs/cgroup/system.slice
                                                     only what runs in that cgroup
   sudo tarsier run --config /etc/tarsier.yaml       as a service
+  sudo tarsier record now.tarsier --for 30s         what the kernel says, into a file
+  tarsier replay now.tarsier                        and out of it, on any machine
   sudo tarsier top                                  live view of the running agent
   tarsier config check /etc/tarsier.yaml            every mistake at once
 
@@ -50,6 +54,10 @@ struct Cli {
 enum Command {
     /// Capture and export, until SIGINT or SIGTERM.
     Run(run::Args),
+    /// Write what the kernel says to a file, to be replayed.
+    Record(record::Args),
+    /// Show or export a capture again, on any machine, without privileges.
+    Replay(replay::Args),
     /// Check the kernel, privileges and host: what works, what does not, what to do.
     Doctor(doctor::Args),
     /// Watch a running agent: busiest connections, newest processes, losses.
@@ -86,6 +94,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Top(args) => top::run(&args, out),
         Command::Sensors(args) => sensors::run(&args, out),

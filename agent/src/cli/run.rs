@@ -8,62 +8,77 @@ use super::{Exit, doctor, log};
 use crate::config::units::{Duration, Listen};
 use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, sensor_by_name};
 use crate::export::stdout::Format;
+use crate::pipeline::{self, Recorded, RunOptions};
 
-/// Options of `tarsier run`. Each wins over the same option of the configuration file.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
+/// Options of every command that captures. Each wins over the same option of the configuration file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Capture {
     /// Configuration file (YAML). None is needed.
     #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Capture only this cgroup and its descendants; an absolute path.
     #[arg(long, value_name = "PATH", value_parser = absolute)]
-    scope_cgroup: Option<String>,
-    /// Form of events on standard output.
-    #[arg(long, short, value_name = "FORM")]
-    output: Option<Format>,
-    /// Where to send OTLP over gRPC, such as http://localhost:4317.
-    #[arg(long, value_name = "URL")]
-    otlp_endpoint: Option<String>,
+    pub(super) scope_cgroup: Option<String>,
     /// Turn on exactly these sensors (see `tarsier sensors`).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = sensor)]
-    sensors: Option<Vec<Sensor>>,
-    /// Where /metrics and /healthz are served: IP:PORT, or none.
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<Listen>,
-    /// Unix socket for `tarsier top`; empty for none.
-    #[arg(long, value_name = "PATH")]
-    admin_socket: Option<String>,
-    /// Least severe level of the agent's own log.
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<LogLevel>,
+    pub(super) sensors: Option<Vec<Sensor>>,
     /// Stop after this time, as SIGTERM would.
     #[arg(long = "for", value_name = "DURATION")]
-    stop_after: Option<Duration>,
+    pub(super) stop_after: Option<Duration>,
+    /// Least severe level of the agent's own log.
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<LogLevel>,
+}
+
+/// Options of `tarsier run`.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) capture: Capture,
+    #[command(flatten)]
+    pub(super) export: Export,
+    /// Where /metrics and /healthz are served: IP:PORT, or none.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<Listen>,
+    /// Unix socket for `tarsier top`; empty for none.
+    #[arg(long, value_name = "PATH")]
+    pub(super) admin_socket: Option<String>,
+}
+
+/// Options of every command that exports.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Export {
+    /// Form of events on standard output.
+    #[arg(long, short, value_name = "FORM")]
+    pub(super) output: Option<Format>,
+    /// Where to send OTLP over gRPC, such as http://localhost:4317.
+    #[arg(long, value_name = "URL")]
+    pub(super) otlp_endpoint: Option<String>,
 }
 
 impl Args {
     /// The configuration that this command line asks for.
     pub(super) fn load(&self) -> anyhow::Result<Loaded> {
-        let mut loaded = Loaded::load(self.config.as_deref())?;
+        let mut loaded = Loaded::load(self.capture.config.as_deref())?;
         let Loaded { config, origins } = &mut loaded;
         let mut note = |path: &str, flag: &str| {
             // A flag for a map replaces all of its keys.
             origins.retain(|key, _| !key.starts_with(&format!("{path}.")));
             origins.insert(path.to_owned(), flag.to_owned());
         };
-        if let Some(cgroup) = &self.scope_cgroup {
+        if let Some(cgroup) = &self.capture.scope_cgroup {
             config.scope.cgroup = Some(cgroup.clone());
             note("scope.cgroup", "--scope-cgroup");
         }
-        if let Some(output) = self.output {
+        if let Some(output) = self.export.output {
             config.output.format = output;
             note("output.format", "--output");
         }
-        if let Some(endpoint) = &self.otlp_endpoint {
+        if let Some(endpoint) = &self.export.otlp_endpoint {
             config.otlp.endpoint = Some(endpoint.clone());
             note("otlp.endpoint", "--otlp-endpoint");
         }
-        if let Some(sensors) = &self.sensors {
+        if let Some(sensors) = &self.capture.sensors {
             config.sensors = Sensors::only(sensors);
             note("sensors", "--sensors");
         }
@@ -75,7 +90,7 @@ impl Args {
             config.ops.admin_socket.clone_from(path);
             note("ops.admin_socket", "--admin-socket");
         }
-        if let Some(level) = self.log_level {
+        if let Some(level) = self.capture.log_level {
             config.log.level = level;
             note("log.level", "--log-level");
         }
@@ -92,15 +107,16 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded = args.load()?;
-    log::init(&loaded.config.log);
-    doctor::refuse(&crate::ops::doctor::blockers())?;
-    capture(&loaded, args.stop_after)
+    let stop_after = args.capture.stop_after.map(Into::into);
+    start(&loaded, &RunOptions { stop_after, record: None })?;
+    Ok(Exit::Ok)
 }
 
-/// The only call from the command line into the pipeline.
-fn capture(loaded: &Loaded, stop_after: Option<Duration>) -> anyhow::Result<Exit> {
-    crate::pipeline::run(&loaded.config, stop_after.map(Into::into))?;
-    Ok(Exit::Ok)
+/// The way from the command line into the pipeline, for every command that captures.
+pub(super) fn start(loaded: &Loaded, options: &RunOptions) -> anyhow::Result<Option<Recorded>> {
+    log::init(&loaded.config.log);
+    doctor::refuse(&crate::ops::doctor::blockers())?;
+    pipeline::run(&loaded.config, options)
 }
 
 fn absolute(text: &str) -> Result<String, String> {
@@ -135,7 +151,7 @@ mod tests {
         let line = ["t", "--config", file.to_str().unwrap(), "--sensors", "fork,tcp", "--output", "none"];
         let more = ["--scope-cgroup", "/x", "--listen", "none", "--for", "5s"];
         let line = Line::try_parse_from(line.iter().chain(&more)).unwrap();
-        assert_eq!(line.args.stop_after, Some(Duration::from_secs(5)));
+        assert_eq!(line.args.capture.stop_after, Some(Duration::from_secs(5)));
         let Loaded { config, origins } = line.args.load().unwrap();
         assert_eq!(config.sensors.on().collect::<Vec<_>>(), [Sensor::Fork, Sensor::Tcp]);
         assert_eq!(config.output.format, Format::None);

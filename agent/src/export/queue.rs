@@ -43,6 +43,8 @@ pub(super) struct Queue<L = Mutex<State>, B = Notify> {
     state: L,
     /// By signal: a batch arrived, or the queue was closed. Each has one waiter, its worker.
     bells: [B; Signal::ALL.len()],
+    /// A batch was settled, or the queue was closed: there may be room. One waiter, the replay.
+    settled: B,
 }
 
 /// What the lock guards.
@@ -77,7 +79,7 @@ impl<L: Lock<State>, B: Bell> Queue<L, B> {
             closed: false,
             ledger: Snapshot::default(),
         };
-        Self { state: L::new(state), bells: Default::default() }
+        Self { state: L::new(state), bells: Default::default(), settled: B::default() }
     }
 
     /// The bound it was made with.
@@ -118,6 +120,24 @@ impl<L: Lock<State>, B: Bell> Queue<L, B> {
     /// Notes what became of a batch taken by [`Queue::pop`].
     pub(super) fn settle(&self, batch: &Batch, outcome: Outcome) {
         self.state.lock().settle(batch, outcome);
+        self.settled.ring();
+    }
+
+    /// Waits until a batch of `bytes` fits without an eviction, or never will: it is too large for an empty
+    /// queue, or the queue is closed.
+    pub(super) async fn room(&self, bytes: usize) {
+        loop {
+            {
+                let state = self.state.lock();
+                let needed = bytes + BATCH_OVERHEAD;
+                let held = state.bytes();
+                if held == 0 || state.closed || held + needed <= state.max_bytes {
+                    return;
+                }
+            }
+            // If it rang since the look at the state, it is heard now.
+            self.settled.rung().await;
+        }
     }
 
     /// Notes one attempt to send.
@@ -134,6 +154,7 @@ impl<L: Lock<State>, B: Bell> Queue<L, B> {
         for bell in &self.bells {
             bell.ring();
         }
+        self.settled.ring();
     }
 
     /// Waits for [`Queue::close`], as the task of `signal`.

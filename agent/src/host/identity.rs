@@ -1,30 +1,52 @@
 //! Who this node is: what every export says of its sender.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use tarsier_core::encode::Identity;
 use tarsier_core::encode::ids::FlowKey;
 
 use super::clock;
+use crate::config::Config;
 
-/// The facts of this host, with the user's own attributes.
-pub fn identity(attributes: &BTreeMap<String, String>, flow_key: FlowKey) -> Identity {
-    let host_id = first_line("/etc/machine-id");
-    let boot_id = clock::boot_id();
-    let given = |key: &str| attributes.get(key).cloned();
-    let node_name = given("k8s.node.name").or_else(|| std::env::var("K8S_NODE_NAME").ok());
-    let host_name = given("host.name").or_else(|| first_line("/proc/sys/kernel/hostname"));
-    let instance = given("service.instance.id").or_else(|| node_name.clone()).or_else(|| host_id.clone());
+/// What the host says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// `host.name`.
+    pub host_name: Option<String>,
+    /// The machine id.
+    pub host_id: Option<String>,
+    /// Boot id.
+    pub boot_id: Option<String>,
+    /// `k8s.node.name`, as the environment gives it.
+    pub node_name: Option<String>,
+}
+
+/// The facts of this host.
+pub fn facts() -> HostFacts {
+    HostFacts {
+        host_name: first_line("/proc/sys/kernel/hostname"),
+        host_id: first_line("/etc/machine-id"),
+        boot_id: Some(clock::boot_id()).filter(|id| !id.is_empty()),
+        node_name: std::env::var("K8S_NODE_NAME").ok(),
+    }
+}
+
+/// Facts and the user's own attributes, which win, together.
+pub fn identity(facts: &HostFacts, config: &Config) -> Identity {
+    let attributes = &config.resource_attributes;
+    let given = |key: &str, fact: &Option<String>| attributes.get(key).cloned().or_else(|| fact.clone());
+    let node_name = given("k8s.node.name", &facts.node_name);
+    let host_name = given("host.name", &facts.host_name);
+    let instance = attributes.get("service.instance.id").or(node_name.as_ref()).or(facts.host_id.as_ref());
     Identity {
-        host_name: host_name.clone().unwrap_or_default(),
-        host_id,
-        boot_id: (!boot_id.is_empty()).then_some(boot_id),
+        instance_id: instance.or(host_name.as_ref()).cloned().unwrap_or_default(),
+        host_name: host_name.unwrap_or_default(),
+        host_id: facts.host_id.clone(),
+        boot_id: facts.boot_id.clone(),
         node_name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance_id: instance.or(host_name).unwrap_or_default(),
         attributes: attributes.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        flow_key,
+        flow_key: FlowKey::from_secret(config.flows.connection_key.reveal()),
     }
 }
 

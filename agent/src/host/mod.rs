@@ -7,6 +7,11 @@ pub mod identity;
 pub mod processes;
 pub mod usage;
 
+/// The running kernel's release; empty if unreadable.
+pub fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
 /// How many CPUs there can be: those not on line yet included.
 pub fn possible_cpus() -> usize {
     // "0-3" or "0,2-5": the last number is the highest.

@@ -8,20 +8,13 @@ use std::path::Path;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tarsier_abi::TaskKey;
 
-/// The arguments of a running process, boundaries kept; `None` if it is gone, is not ours to read, or
+/// The arguments of a running process, each ended by NUL; `None` if it is gone, is not ours to read, or
 /// if `/proc` shows another process of that number: one that took it since, or, in a PID namespace
 /// below the initial one, a stranger.
-pub fn arguments(process: &TaskKey) -> Option<Vec<Box<[u8]>>> {
+pub fn arguments(process: &TaskKey) -> Option<Vec<u8>> {
     let bytes = fs::read(format!("/proc/{}/cmdline", process.tgid)).ok()?;
     // Asked after reading: what was read is of no other process then.
-    if !is_shown(process) {
-        return None;
-    }
-    let body = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-    if bytes.is_empty() {
-        return Some(Vec::new());
-    }
-    Some(body.split(|byte| *byte == 0).map(Into::into).collect())
+    is_shown(process).then_some(bytes)
 }
 
 /// Whether `/proc` shows this process under its number.
@@ -118,9 +111,10 @@ mod tests {
 
     #[test]
     fn reads_its_own_arguments() {
-        let mine: Vec<Vec<u8>> = std::env::args_os().map(|arg| arg.into_encoded_bytes()).collect();
-        let read = arguments(&own_key()).expect("own cmdline");
-        assert_eq!(read.iter().map(|arg| arg.to_vec()).collect::<Vec<_>>(), mine);
+        let mine: Vec<u8> = std::env::args_os()
+            .flat_map(|argument| [argument.into_encoded_bytes(), vec![0]].concat())
+            .collect();
+        assert_eq!(arguments(&own_key()), Some(mine));
         assert_eq!(arguments(&TaskKey { tgid: u32::MAX, ..own_key() }), None, "no such process");
         let stranger = TaskKey { start_boottime: 1, ..own_key() };
         assert_eq!(arguments(&stranger), None, "another process of that number");

@@ -47,6 +47,7 @@ metrics! {
     RecordsLost Counter "tarsier_records_lost_total" ["sensor", "reason"] "Records that did not reach their ring, by reason (ring_full, unreadable).";
     SequenceGaps Counter "tarsier_sequence_gaps_total" ["sensor"] "Records missing between two sequence numbers of a CPU, as seen when reading.";
     RecordsMalformed Counter "tarsier_records_malformed_total" ["kind"] "Records refused by the decoder, by kind.";
+    RecordsPanicked Counter "tarsier_records_panicked_total" ["stage"] "Records lost because a stage panicked on them, by stage (apply, flows, report, metrics).";
     RecordsUnattributed Counter "tarsier_records_unattributed_total" ["sensor"] "Events whose process or container is not known.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" [] "Processes removed because the table was full.";

@@ -52,8 +52,8 @@ impl Background {
     }
 
     /// The exporter, if one is configured.
-    pub(super) fn exporter(&self) -> anyhow::Result<Option<Arc<OtlpExporter>>> {
-        Ok(self.exporter.clone())
+    pub(super) fn exporter(&self) -> Option<Arc<OtlpExporter>> {
+        self.exporter.clone()
     }
 
     /// Flushes the exporters, says what could not be sent, and ends the thread.

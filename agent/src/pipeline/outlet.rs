@@ -2,31 +2,75 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tarsier_core::encode::ids::{FlowIds, FlowKey};
+use tarsier_core::encode::ids::FlowIds;
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
 use tarsier_core::encode::{Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
 use tarsier_core::event::{FlowKind, Report, What};
 
+use super::engine::Surroundings;
+use super::guard::{Stage, catch};
+use super::offline::{Lines, Requests};
 use super::stages::Stages;
 use super::workload_metrics;
+use crate::capture::Time;
 use crate::config::Config;
 use crate::export::otlp::OtlpExporter;
-use crate::export::stdout::{PrintError, Printer};
+use crate::export::stdout::{PrintError, Printer, Style};
 use crate::export::{Batch, DropCause, Signal};
-use crate::host::{clock, identity};
 
 /// A request is sent when it has this many bytes …
 const BATCH_BYTES: usize = 512 * 1024;
 /// … or its first record is this old.
-const BATCH_AGE: Duration = Duration::from_secs(1);
+const BATCH_AGE_NS: u64 = 1_000_000_000;
+
+/// Where requests go.
+pub(super) enum Sink {
+    /// Nowhere: nothing is encoded.
+    None,
+    /// To an exporter's queue, which drops when it is full.
+    Live(Arc<OtlpExporter>),
+    /// To an exporter's queue when it has room: a capture can wait.
+    Patient(Arc<OtlpExporter>),
+    /// To a function.
+    Call(Requests),
+}
+
+impl Sink {
+    fn exporter(&self) -> Option<&OtlpExporter> {
+        match self {
+            Self::Live(exporter) | Self::Patient(exporter) => Some(exporter),
+            Self::None | Self::Call(_) => None,
+        }
+    }
+
+    fn takes(&self, signal: Signal) -> bool {
+        match self {
+            Self::None => false,
+            Self::Call(_) => true,
+            Self::Live(exporter) | Self::Patient(exporter) => exporter.takes(signal),
+        }
+    }
+}
+
+/// Lines in `style`, as `config` wants them.
+pub(super) fn printer(lines: Lines, style: Style, config: &Config) -> Printer<Lines> {
+    Printer::new(lines, style, &config.output)
+}
+
+/// Standard output, if the configuration wants lines there.
+pub(super) fn stdout_printer(config: &Config) -> Option<Printer<Lines>> {
+    let terminal = std::io::stdout().is_terminal();
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let style = config.output.style(terminal, colour)?;
+    Some(printer(Box::new(std::io::stdout()), style, config))
+}
 
 /// Encoders, exporter and printer.
 pub(super) struct Outlet {
-    exporter: Option<Arc<OtlpExporter>>,
-    printer: Option<Printer<std::io::Stdout>>,
+    sink: Sink,
+    printer: Option<Printer<Lines>>,
     redactor: Redactor,
     logs: LogsEncoder,
     traces: TracesEncoder,
@@ -35,47 +79,48 @@ pub(super) struct Outlet {
     host_name: String,
     clock: Clock,
     started_unix_ns: u64,
-    oldest: Option<Instant>,
+    /// Boot time when the oldest item of the present requests was encoded.
+    oldest_ns: Option<u64>,
+    now_ns: u64,
     closed: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(config: &Config, exporter: Option<Arc<OtlpExporter>>) -> anyhow::Result<Self> {
-        let redaction =
-            RedactConfig { enabled: config.redaction.enabled, patterns: config.redaction.patterns.clone() };
+    pub(super) fn new(
+        config: &Config,
+        surroundings: &Surroundings,
+        sink: Sink,
+        printer: Option<Printer<Lines>>,
+    ) -> anyhow::Result<Self> {
+        let redaction = redaction(config);
         let redactor = Redactor::new(&redaction).context("redaction.patterns")?;
-        let identity = identity::identity(
-            &config.resource_attributes,
-            FlowKey::from_secret(config.flows.connection_key.reveal()),
-        );
-        let limit = exporter.as_ref().map_or(BATCH_BYTES, |exporter| exporter.max_request_bytes());
-        let terminal = std::io::stdout().is_terminal();
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let printer = config
-            .output
-            .style(terminal, colour)
-            .map(|style| Printer::new(std::io::stdout(), style, &config.output));
-        let offset = clock::unix_offset_ns();
-        let now_unix_ns = clock::boot_ns() + offset;
+        let identity = &surroundings.identity;
+        let limit = sink.exporter().map_or(BATCH_BYTES, OtlpExporter::max_request_bytes);
+        let Time { boot_ns, unix_offset_ns } = surroundings.began;
+        let now_unix_ns = boot_ns.wrapping_add(unix_offset_ns);
         Ok(Self {
-            exporter,
+            sink,
             printer,
-            logs: LogsEncoder::new(&identity, Redactor::new(&redaction)?, limit),
+            logs: LogsEncoder::new(identity, Redactor::new(&redaction)?, limit),
             redactor,
-            traces: TracesEncoder::new(&identity, limit),
-            metrics: MetricsEncoder::new(&identity),
+            traces: TracesEncoder::new(identity, limit),
+            metrics: MetricsEncoder::new(identity),
             ids: FlowIds::new(&identity.flow_key),
-            host_name: identity.host_name,
-            clock: Clock { boot_to_unix_ns: offset, now_unix_ns },
+            host_name: identity.host_name.clone(),
+            clock: Clock { boot_to_unix_ns: unix_offset_ns, now_unix_ns },
             started_unix_ns: now_unix_ns,
-            oldest: None,
+            oldest_ns: None,
+            now_ns: boot_ns,
             closed: false,
         })
     }
 
     /// Sets what boot time means for the reports to come: the wall clock may have stepped.
-    pub(super) fn set_time(&mut self, boot_to_unix_ns: u64) {
-        self.clock = Clock { boot_to_unix_ns, now_unix_ns: clock::boot_ns() + boot_to_unix_ns };
+    pub(super) fn set_time(&mut self, time: Time) {
+        let Time { boot_ns, unix_offset_ns } = time;
+        self.now_ns = boot_ns;
+        self.clock =
+            Clock { boot_to_unix_ns: unix_offset_ns, now_unix_ns: boot_ns.wrapping_add(unix_offset_ns) };
     }
 
     /// Whether the reader of standard output is gone.
@@ -100,7 +145,7 @@ impl Outlet {
 
     /// The exporter, for its account.
     pub(super) fn exporter(&self) -> Option<&OtlpExporter> {
-        self.exporter.as_deref()
+        self.sink.exporter()
     }
 
     /// Takes one finished report.
@@ -113,13 +158,12 @@ impl Outlet {
             let printed = printer.print(report, self.clock.boot_to_unix_ns, &redact);
             self.check(printed);
         }
-        let Some(exporter) = &self.exporter else { return };
         let (signal, full) = match report.what {
-            What::Flow { flow, .. } if flow.kind == FlowKind::Closed && exporter.takes(Signal::Traces) => {
+            What::Flow { flow, .. } if flow.kind == FlowKind::Closed && self.sink.takes(Signal::Traces) => {
                 (Signal::Traces, self.traces.push(report, self.clock))
             }
             What::Flow { .. } => return,
-            _ if exporter.takes(Signal::Logs) => (Signal::Logs, self.logs.push(report, self.clock)),
+            _ if self.sink.takes(Signal::Logs) => (Signal::Logs, self.logs.push(report, self.clock)),
             _ => return,
         };
         if let Some(encoded) = full {
@@ -129,21 +173,22 @@ impl Outlet {
         if len >= BATCH_BYTES {
             self.flush_signal(signal);
         }
-        if self.oldest.is_none() {
-            self.oldest = Some(Instant::now());
-        }
+        self.oldest_ns.get_or_insert(self.now_ns);
     }
 
     /// Encodes and queues the metrics of all workloads.
-    pub(super) fn send_metrics(&mut self, stages: &Stages) {
-        if !self.exporter.as_ref().is_some_and(|exporter| exporter.takes(Signal::Metrics)) {
+    pub(super) fn encode_metrics(&mut self, stages: &mut Stages) {
+        if !self.sink.takes(Signal::Metrics) {
             return;
         }
-        self.metrics.begin(self.started_unix_ns, self.clock.now_unix_ns);
-        workload_metrics::encode(stages, &self.ids, self.clock, &mut self.metrics);
-        if let Some(encoded) = self.metrics.finish() {
-            self.send(Signal::Metrics, encoded);
-        }
+        let caught = catch(|| {
+            self.metrics.begin(self.started_unix_ns, self.clock.now_unix_ns);
+            workload_metrics::encode(stages, &self.ids, self.clock, &mut self.metrics);
+            if let Some(encoded) = self.metrics.finish() {
+                self.send(Signal::Metrics, encoded);
+            }
+        });
+        stages.guard.note(Stage::Metrics, 1, caught);
     }
 
     /// Ends a drain cycle: lines are written, and requests that are old enough are queued.
@@ -152,7 +197,7 @@ impl Outlet {
             let printed = printer.flush();
             self.check(printed);
         }
-        if self.oldest.is_some_and(|oldest| oldest.elapsed() >= BATCH_AGE) {
+        if self.oldest_ns.is_some_and(|oldest| self.now_ns.saturating_sub(oldest) >= BATCH_AGE_NS) {
             self.flush();
         }
     }
@@ -161,7 +206,7 @@ impl Outlet {
     pub(super) fn flush(&mut self) {
         self.flush_signal(Signal::Logs);
         self.flush_signal(Signal::Traces);
-        self.oldest = None;
+        self.oldest_ns = None;
         if let Some(printer) = &mut self.printer {
             let printed = printer.flush();
             self.check(printed);
@@ -170,7 +215,7 @@ impl Outlet {
 
     /// Says what did not reach the backend, if anything.
     pub(super) fn log_account(&self) {
-        let Some(exporter) = &self.exporter else { return };
+        let Some(exporter) = self.sink.exporter() else { return };
         let stats = exporter.stats();
         for signal in Signal::ALL {
             let counts = stats.of(signal);
@@ -206,10 +251,19 @@ impl Outlet {
         }
     }
 
-    fn send(&self, signal: Signal, Encoded { body, items }: Encoded) {
-        if let Some(exporter) = &self.exporter {
+    fn send(&mut self, signal: Signal, Encoded { body, items }: Encoded) {
+        let batch = Batch { signal, body, items };
+        match &mut self.sink {
+            Sink::None => {}
+            Sink::Call(take) => take(batch),
             // A batch that is not taken is in the exporter's ledger by its cause.
-            let _ = exporter.push(Batch { signal, body, items });
+            Sink::Live(exporter) => {
+                let _ = exporter.push(batch);
+            }
+            Sink::Patient(exporter) => {
+                exporter.wait_for_room(batch.body.len());
+                let _ = exporter.push(batch);
+            }
         }
     }
 
@@ -222,4 +276,9 @@ impl Outlet {
             self.printer = None;
         }
     }
+}
+
+/// What the configuration hides.
+pub(super) fn redaction(config: &Config) -> RedactConfig {
+    RedactConfig { enabled: config.redaction.enabled, patterns: config.redaction.patterns.clone() }
 }

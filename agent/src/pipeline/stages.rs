@@ -1,21 +1,18 @@
 //! The stages between ring and outlet, and the calls from one to the next.
 
 use tarsier_abi::cgroup::Op;
-use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
+use tarsier_abi::tcp::{SWEEP_BATCH, SweepSlot};
 use tarsier_core::decode::Decoder;
 use tarsier_core::enrich::{self, CgroupTable};
-use tarsier_core::event::tcp::TcpEvent;
-use tarsier_core::event::{Body, Event, Flow, FlowKind, Process, Report, What, Workload, cgroup};
+use tarsier_core::event::exec::split_args;
+use tarsier_core::event::tcp::{self, TcpEvent};
+use tarsier_core::event::{Body, Event, Flow, FlowKind, Process, Report, TaskKey, What, Workload, cgroup};
 use tarsier_core::flows::{self, Aggregate, Table};
 use tarsier_core::process::{self, Change, ProcessTable};
 
+use super::guard::{Guard, Stage, catch};
 use super::outlet::Outlet;
 use crate::config::Config;
-use crate::host::cgroups::Hierarchy;
-use crate::kernel::Kernel;
-
-/// Most sockets that fit into one sweep call.
-type Batch = Box<SweepBatch>;
 
 /// Decoder, tables, and the vectors that carry one cycle's results between them.
 pub(super) struct Stages {
@@ -25,12 +22,12 @@ pub(super) struct Stages {
     pub(super) flows: Table,
     pub(super) aggregate: Aggregate,
     pub(super) totals: Totals,
+    pub(super) guard: Guard,
     /// A socket's cgroup names its container; not so where containers live in v1 hierarchies.
     socket_cgroups: bool,
     tcp: Vec<(u64, TcpEvent)>,
     changes: Vec<Change>,
     finished: Vec<Flow>,
-    batch: Batch,
 }
 
 /// What was reported since the start.
@@ -43,12 +40,11 @@ pub(super) struct Totals {
     pub(super) bytes: u64,
     /// Flows whose process is not known.
     pub(super) unattributed: u64,
-    /// Batches of the sweep that the kernel did not run.
-    pub(super) sweeps_failed: u64,
 }
 
 impl Stages {
-    pub(super) fn new(config: &Config, hierarchy: &Hierarchy) -> Self {
+    /// For records of CPUs `0..cpus`; `socket_cgroups`: a socket's cgroup names its container.
+    pub(super) fn new(config: &Config, cpus: usize, socket_cgroups: bool) -> Self {
         let linger: std::time::Duration = config.process.linger.into();
         let processes = process::Limits {
             processes: config.process.max_entries as usize,
@@ -56,47 +52,71 @@ impl Stages {
             ..process::Limits::default()
         };
         let connections = config.flows.max_connections as usize;
-        let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
         Self {
-            decoder: Decoder::new(crate::host::possible_cpus()),
+            decoder: Decoder::new(cpus),
             processes: ProcessTable::new(processes),
             cgroups: CgroupTable::new(enrich::Limits::default()),
             flows: Table::new(flows::Limits { connections, ..flows::Limits::default() }),
             aggregate: Aggregate::new(config.metrics.series_limit as usize),
             totals: Totals::default(),
-            socket_cgroups: hierarchy.controller.is_none(),
+            guard: Guard::default(),
+            socket_cgroups,
             tcp: Vec::new(),
             changes: Vec::new(),
             finished: Vec::new(),
-            batch: Box::new(batch),
         }
     }
 
     /// One record of a ring. Malformed ones are counted by the decoder and skipped.
     pub(super) fn take(&mut self, record: &[u8], outlet: &mut Outlet) {
-        if let Ok(event) = self.decoder.decode(record) {
-            self.apply(&event, outlet);
-        }
+        let caught = catch(|| {
+            if let Ok(event) = self.decoder.decode(record) {
+                self.apply(&event);
+            }
+        });
+        self.guard.note(Stage::Apply, 1, caught);
+        self.report_changes(outlet);
     }
 
-    /// One decoded event, of a ring or an iterator.
-    pub(super) fn apply(&mut self, event: &Event<'_>, outlet: &mut Outlet) {
+    /// One process that was there before the agent.
+    pub(super) fn take_seed(&mut self, record: &[u8], outlet: &mut Outlet) {
+        let caught = catch(|| {
+            if let Ok(event) = self.decoder.decode_seed(record) {
+                self.apply(&event);
+            }
+        });
+        self.guard.note(Stage::Apply, 1, caught);
+        self.report_changes(outlet);
+    }
+
+    /// The arguments of such a process, each ended by NUL.
+    pub(super) fn set_arguments(&mut self, task: &TaskKey, bytes: &[u8]) {
+        self.processes.set_args(task, split_args(bytes).map(Box::from).collect());
+    }
+
+    /// A socket that was there before the agent, and who has it open.
+    pub(super) fn seed_socket(&mut self, owner: TaskKey, record: &[u8]) {
+        let caught = catch(|| {
+            let Ok(Event { header, body: Body::Tcp(mut event), .. }) = self.decoder.decode_seed(record)
+            else {
+                return;
+            };
+            if let TcpEvent::Socket { what: tcp::What::Seed { task, .. }, .. } = &mut event
+                && !owner.is_none()
+            {
+                *task = owner;
+            }
+            self.flows.apply(&event, header.boot_ns, &mut self.finished);
+        });
+        self.guard.note(Stage::Flows, 1, caught);
+    }
+
+    fn apply(&mut self, event: &Event<'_>) {
         let at_ns = event.header.boot_ns;
         match &event.body {
             Body::Tcp(tcp) => self.tcp.push((at_ns, *tcp)),
             Body::Cgroup(group) => self.apply_cgroup(group, at_ns),
-            Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => {
-                self.processes.apply(event, &mut self.changes);
-                self.report_changes(outlet);
-            }
-        }
-    }
-
-    /// Sockets that were there before the agent, with the time each was looked at. At once: the flow
-    /// table waits only so long for them.
-    pub(super) fn seed_sockets(&mut self, sockets: &[(u64, TcpEvent)]) {
-        for (at_ns, event) in sockets {
-            self.flows.apply(event, *at_ns, &mut self.finished);
+            Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => self.processes.apply(event, &mut self.changes),
         }
     }
 
@@ -111,8 +131,14 @@ impl Stages {
     pub(super) fn finish_cycle(&mut self, now_ns: u64, outlet: &mut Outlet) {
         self.processes.flush_pending(&mut self.changes);
         self.report_changes(outlet);
-        self.flows.apply_cycle(&mut self.tcp, &mut self.finished);
-        self.flows.advance(now_ns, &mut self.finished);
+        let waiting = self.tcp.len();
+        let caught = catch(|| {
+            self.flows.apply_cycle(&mut self.tcp, &mut self.finished);
+            self.flows.advance(now_ns, &mut self.finished);
+        });
+        // After a panic the rest of the cycle's records are not applied: which were is not known.
+        self.guard.note(Stage::Flows, waiting.max(1), caught);
+        self.tcp.clear();
         self.report_flows(outlet);
         self.processes.expire(now_ns);
     }
@@ -126,25 +152,16 @@ impl Stages {
         self.report_flows(outlet);
     }
 
-    /// Looks at one batch of live connections; false if that ended a round.
-    pub(super) fn sweep(&mut self, kernel: &mut Kernel, now_ns: u64, outlet: &mut Outlet) -> bool {
-        let len = self.flows.sweep_batch(&mut self.batch.slots);
-        if len == 0 {
-            return false;
-        }
-        self.batch.len = len as u64;
-        match kernel.sweep(&mut self.batch) {
-            Ok(()) => {
-                let slots = self.batch.slots.get(..len).unwrap_or_default();
-                self.flows.apply_sweep(slots, now_ns, &mut self.finished);
-                self.report_flows(outlet);
-            }
-            Err(error) => {
-                self.totals.sweeps_failed += 1;
-                tracing::warn!(%error, "sweep of live connections");
-            }
-        }
-        len == SWEEP_BATCH
+    /// Has the flow table choose the batch of a sweep that was made when the capture was recorded.
+    pub(super) fn pick_sweep_again(&mut self) {
+        self.flows.sweep_batch(&mut [SweepSlot::default(); SWEEP_BATCH]);
+    }
+
+    /// Takes in what the kernel said of a batch of live connections.
+    pub(super) fn apply_sweep(&mut self, slots: &[SweepSlot], now_ns: u64, outlet: &mut Outlet) {
+        let caught = catch(|| self.flows.apply_sweep(slots, now_ns, &mut self.finished));
+        self.guard.note(Stage::Flows, slots.len(), caught);
+        self.report_flows(outlet);
     }
 
     /// Whose connection it is.
@@ -161,7 +178,7 @@ impl Stages {
             self.totals.execs += u64::from(matches!(what, What::Exec { .. }));
             let workload = self.cgroups.lookup(process.cgroup);
             let report = Report { at_ns: change.at_ns, workload, what };
-            outlet.report(&report);
+            self.guard.note(Stage::Report, 1, catch(|| outlet.report(&report)));
         }
     }
 
@@ -174,7 +191,7 @@ impl Stages {
             let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, &flow, process));
             self.aggregate.record(&flow, workload.index);
             let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow: &flow, process } };
-            outlet.report(&report);
+            self.guard.note(Stage::Report, 1, catch(|| outlet.report(&report)));
         }
     }
 }

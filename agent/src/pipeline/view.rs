@@ -8,6 +8,7 @@ use tarsier_abi::{Loss, Sensor};
 use tarsier_core::event::{Flow, Malformed, Process, Role};
 
 use super::Pipeline;
+use super::guard::Stage;
 use crate::export::otlp::OtlpExporter;
 use crate::export::{DropCause, Signal};
 use crate::host::usage;
@@ -47,20 +48,20 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
         out.push(Metric::ProgramVerified, &[&program], verified);
         out.push(Metric::ProgramMisses, &[&program], stats.recursion_misses);
     }
-    if let Some(exporter) = pipeline.outlet.exporter() {
+    if let Some(exporter) = pipeline.feed.engine.outlet.exporter() {
         exported(exporter, &mut out);
     }
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
     let usage = usage::own();
-    out.push(Metric::StartTime, &[], pipeline.outlet.started_unix_s());
+    out.push(Metric::StartTime, &[], pipeline.feed.engine.outlet.started_unix_s());
     out.push(Metric::CpuSeconds, &[], usage.cpu_s);
     out.push(Metric::ResidentBytes, &[], usage.resident_bytes);
     out
 }
 
 fn records(pipeline: &Pipeline, out: &mut Snapshot) {
-    let counters = pipeline.stages.decoder.counters();
+    let counters = pipeline.feed.engine.stages.decoder.counters();
     let ledger = pipeline.kernel.ledger().unwrap_or_default();
     for entry in &pipeline.kernel.sensors {
         let name = entry.sensor.name();
@@ -79,13 +80,17 @@ fn records(pipeline: &Pipeline, out: &mut Snapshot) {
             }
         }
     }
+    for stage in Stage::ALL {
+        let lost = pipeline.feed.engine.stages.guard.lost(stage);
+        out.push(Metric::RecordsPanicked, &[stage.name()], lost);
+    }
     for kind in Malformed::ALL {
         out.push(Metric::RecordsMalformed, &[kind.name()], counters.malformed(kind));
     }
 }
 
 fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
-    let stages = &pipeline.stages;
+    let stages = &pipeline.feed.engine.stages;
     let processes = stages.processes.counters();
     out.push(Metric::ProcessEntries, &[], stages.processes.len() as u64);
     out.push(Metric::ProcessEvictions, &[], processes.evicted_ended + processes.evicted_live);
@@ -115,7 +120,7 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
         ("late", flows.late),
         ("orphan_owner", flows.orphan_owners),
         ("listener_dropped", flows.listeners_dropped),
-        ("sweep_failed", stages.totals.sweeps_failed),
+        ("sweep_failed", pipeline.sweep.failed),
     ] {
         out.push(Metric::FlowAnomalies, &[kind], count);
     }
@@ -141,8 +146,8 @@ fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {
 /// What `tarsier top` shows, as of `now_ns` (boot time).
 pub(super) fn top(pipeline: &mut Pipeline, now_ns: u64) -> TopState {
     let usage = usage::own();
-    let stages = &pipeline.stages;
-    let sent: u64 = pipeline.outlet.exporter().map_or(0, |exporter| {
+    let stages = &pipeline.feed.engine.stages;
+    let sent: u64 = pipeline.feed.engine.outlet.exporter().map_or(0, |exporter| {
         let stats = exporter.stats();
         Signal::ALL.into_iter().map(|signal| stats.of(signal).sent).sum()
     });
@@ -171,7 +176,7 @@ pub(super) fn top(pipeline: &mut Pipeline, now_ns: u64) -> TopState {
     });
     connections.truncate(ROWS);
     let state = TopState {
-        node: pipeline.outlet.host_name().to_owned(),
+        node: pipeline.feed.engine.outlet.host_name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_s: pipeline.started.elapsed().as_secs(),
         rates: admin::Rates {
@@ -202,7 +207,7 @@ pub(super) fn top(pipeline: &mut Pipeline, now_ns: u64) -> TopState {
 }
 
 fn connection(pipeline: &Pipeline, flow: &Flow, bytes_per_s: f64) -> admin::Connection {
-    let stages = &pipeline.stages;
+    let stages = &pipeline.feed.engine.stages;
     let process = stages.processes.resolve(&flow.owner);
     let end = |(address, port): (IpAddr, u16)| std::net::SocketAddr::new(address, port).to_string();
     admin::Connection {
@@ -228,7 +233,7 @@ fn connection(pipeline: &Pipeline, flow: &Flow, bytes_per_s: f64) -> admin::Conn
 }
 
 fn newest(pipeline: &Pipeline, now_ns: u64) -> Vec<admin::Process> {
-    let stages = &pipeline.stages;
+    let stages = &pipeline.feed.engine.stages;
     let mut found: Vec<&Process> = stages.processes.live().collect();
     found.sort_unstable_by_key(|process| std::cmp::Reverse(process.started_ns));
     found.truncate(ROWS);
@@ -241,7 +246,7 @@ fn newest(pipeline: &Pipeline, now_ns: u64) -> Vec<admin::Process> {
                 if index > 0 {
                     scratch.push(b' ');
                 }
-                pipeline.outlet.redactor().argument(&process.image.args, index, &mut scratch);
+                pipeline.feed.engine.outlet.redactor().argument(&process.image.args, index, &mut scratch);
             }
             let name = if scratch.is_empty() { &process.image.comm } else { scratch.as_slice() };
             admin::Process {
@@ -273,12 +278,15 @@ fn losses(pipeline: &Pipeline) -> Vec<admin::Loss> {
         }
     }
     for kind in Malformed::ALL {
-        add("decoder", kind.name(), pipeline.stages.decoder.counters().malformed(kind));
+        add("decoder", kind.name(), pipeline.feed.engine.stages.decoder.counters().malformed(kind));
     }
-    let counts = pipeline.stages.flows.counts();
+    for stage in Stage::ALL {
+        add("panic", stage.name(), pipeline.feed.engine.stages.guard.lost(stage));
+    }
+    let counts = pipeline.feed.engine.stages.flows.counts();
     add("flows", "close_lost", counts.lost_close);
     add("flows", "evicted", counts.evicted);
-    if let Some(exporter) = pipeline.outlet.exporter() {
+    if let Some(exporter) = pipeline.feed.engine.outlet.exporter() {
         let stats = exporter.stats();
         for signal in Signal::ALL {
             let counts = stats.of(signal);

@@ -26,6 +26,10 @@ pub use header::{Header, Namespaces, Tail, TaskKey};
 pub use ledger::{LOSS_REASONS, Ledger, Loss, SensorLedger};
 pub use offsets::{ABSENT, FIELDS, FieldSpec, Need};
 
+/// Version of the records, as captures state it. A change of any record's layout or meaning is a new one; a
+/// test of the agent holds the two together.
+pub const ABI: u32 = 1;
+
 /// Where a program of a sensor attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {

@@ -87,14 +87,25 @@ pub struct Ended {
 }
 
 impl Daemon {
-    /// Starts `command` and waits until a line of its stderr holds `ready`.
+    /// Starts `command` and waits until a line of its stderr holds `ready`. Nobody reads its stdout.
     pub fn start(
-        mut command: Command,
+        command: Command,
         ready: &'static str,
         deadline: Duration,
         log: &Arc<Log>,
     ) -> anyhow::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::start_writing(command, Stdio::null(), ready, deadline, log)
+    }
+
+    /// As [`Daemon::start`], with a place for its stdout.
+    pub fn start_writing(
+        mut command: Command,
+        stdout: Stdio,
+        ready: &'static str,
+        deadline: Duration,
+        log: &Arc<Log>,
+    ) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         die_with_parent(&mut command);
         let program = command.get_program().to_owned();
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
@@ -137,6 +148,11 @@ impl Daemon {
             None => Ok(()),
             Some(status) => bail!("it ended by itself: {status}"),
         }
+    }
+
+    /// How it ended, if it has.
+    pub fn try_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Sends `signal` and waits for the end.

@@ -16,6 +16,7 @@ pub mod pair;
 pub mod peers;
 pub mod programs;
 pub mod receiver;
+pub mod recorder;
 pub mod scene;
 pub mod seen;
 pub mod tool;

@@ -1,6 +1,7 @@
 //! What the agent as a whole promises: everything once, nothing lost without a trace, a clean end.
 
 mod budget;
+mod capture;
 mod empty_root;
 mod exactly_once;
 mod identity;
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         refusals::TESTS,
         surroundings::TESTS,
         budget::TESTS,
+        capture::TESTS,
         empty_root::TESTS,
         top::TESTS,
         // The last one: it changes the kernel for good.

@@ -16,6 +16,10 @@ use programs::{is_command_line, secret_start};
 /// What stands where a secret was.
 pub const MARK: &str = "[REDACTED]";
 
+/// What stands for each byte of a secret in a capture. The redactor of a replay makes [`MARK`] of a row
+/// of them. (ASCII SUBSTITUTE: no argument that people write holds it.)
+pub const HIDDEN: u8 = 0x1A;
+
 /// Whether and what to hide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedactConfig {
@@ -60,6 +64,24 @@ struct Rules {
     flag: Regex,
 }
 
+/// What a secret becomes.
+#[derive(Clone, Copy, Debug)]
+enum Cover {
+    /// [`MARK`].
+    Mark,
+    /// As many bytes of [`HIDDEN`].
+    Bytes,
+}
+
+impl Cover {
+    fn hide(self, secret: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Mark => out.extend_from_slice(MARK.as_bytes()),
+            Self::Bytes => out.resize(out.len() + secret.len(), HIDDEN),
+        }
+    }
+}
+
 /// What of a match stays.
 #[derive(Clone, Copy, Debug)]
 enum Keep {
@@ -100,17 +122,26 @@ impl Redactor {
         let Some(argument) = argv.get(index) else { return };
         match &self.rules {
             None => out.extend_from_slice(argument),
-            Some(rules) => rules.argument(argv, index, argument, out),
+            Some(rules) => rules.argument(argv, index, argument, Cover::Mark, out),
+        }
+    }
+
+    /// As [`Self::argument`], but each byte of a secret becomes [`HIDDEN`]: the length stays.
+    pub fn mask(&self, argv: &[Box<[u8]>], index: usize, out: &mut Vec<u8>) {
+        let Some(argument) = argv.get(index) else { return };
+        match &self.rules {
+            None => out.extend_from_slice(argument),
+            Some(rules) => rules.argument(argv, index, argument, Cover::Bytes, out),
         }
     }
 }
 
 impl Rules {
-    fn argument(&self, argv: &[Box<[u8]>], index: usize, argument: &[u8], out: &mut Vec<u8>) {
+    fn argument(&self, argv: &[Box<[u8]>], index: usize, argument: &[u8], cover: Cover, out: &mut Vec<u8>) {
         let previous = index.checked_sub(1).and_then(|previous| argv.get(previous));
         let is_flag = argument.starts_with(b"-");
         if !is_flag && previous.is_some_and(|previous| self.flag.is_match(previous)) {
-            out.extend_from_slice(MARK.as_bytes());
+            cover.hide(argument, out);
             return;
         }
         let assigned = || {
@@ -119,8 +150,9 @@ impl Rules {
             whole.then(|| argument.iter().position(|byte| *byte == b'=').map_or(0, |equals| equals + 1))
         };
         if let Some(start) = secret_start(argv, index).or_else(assigned) {
-            out.extend_from_slice(argument.get(..start).unwrap_or_default());
-            out.extend_from_slice(MARK.as_bytes());
+            let (kept, secret) = argument.split_at_checked(start).unwrap_or_default();
+            out.extend_from_slice(kept);
+            cover.hide(secret, out);
             return;
         }
         if !self.any.is_match(argument) {
@@ -129,7 +161,9 @@ impl Rules {
         }
         let mut text = argument.to_vec();
         for (regex, keep) in &self.texts {
-            text = regex.replace_all(&text, |captures: &Captures<'_>| replace(captures, *keep)).into_owned();
+            text = regex
+                .replace_all(&text, |captures: &Captures<'_>| replace(captures, *keep, cover))
+                .into_owned();
         }
         out.extend_from_slice(&text);
     }
@@ -151,7 +185,7 @@ fn group<'a>(captures: &Captures<'a>, number: usize) -> &'a [u8] {
     captures.get(number).map_or(&[], |group| group.as_bytes())
 }
 
-fn replace(captures: &Captures<'_>, keep: Keep) -> Vec<u8> {
+fn replace(captures: &Captures<'_>, keep: Keep, cover: Cover) -> Vec<u8> {
     let whole = group(captures, 0);
     let (before, after) = match (keep, captures.get(1), captures.get(0)) {
         (Keep::Around, ..) => (group(captures, 1), group(captures, 2)),
@@ -160,7 +194,10 @@ fn replace(captures: &Captures<'_>, keep: Keep) -> Vec<u8> {
         }
         (Keep::Outside, ..) => (&[][..], &[][..]),
     };
-    [before, MARK.as_bytes(), after].concat()
+    let mut out = before.to_vec();
+    cover.hide(whole.get(before.len()..whole.len() - after.len()).unwrap_or_default(), &mut out);
+    out.extend_from_slice(after);
+    out
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub enum ConnectError {
 #[derive(Debug)]
 pub struct OtlpExporter {
     queue: Arc<Queue>,
+    runtime: Handle,
     max_request_bytes: usize,
     /// By signal; `None` for a signal that is not sent.
     health: [Option<SharedHealth>; Signal::ALL.len()],
@@ -108,7 +109,13 @@ impl OtlpExporter {
             workers.push(runtime.spawn(Worker::new(Arc::clone(&queue), client, &config.retry).run()));
         }
         let workers = Mutex::new(workers);
-        Ok(Self { queue, max_request_bytes: config.max_request_bytes, health, workers })
+        Ok(Self {
+            queue,
+            runtime: runtime.clone(),
+            max_request_bytes: config.max_request_bytes,
+            health,
+            workers,
+        })
     }
 
     /// Whether this signal is sent. Nothing need be encoded for one that is not.
@@ -124,6 +131,12 @@ impl OtlpExporter {
     /// is in flight, or shutting down.
     pub fn push(&self, batch: Batch) -> Result<(), DropCause> {
         if self.takes(batch.signal) { self.queue.push(batch, self.max_request_bytes) } else { Ok(()) }
+    }
+
+    /// Blocks until the queue has room for a body of `bytes`, for who would rather wait than lose. Not to be
+    /// called from the exporter's own runtime.
+    pub fn wait_for_room(&self, bytes: usize) {
+        self.runtime.block_on(self.queue.room(bytes));
     }
 
     /// Largest body that [`OtlpExporter::push`] takes, bytes.

@@ -158,3 +158,25 @@ fn bytes_that_are_not_text_pass_and_do_not_shield_a_secret() {
     redactor.argument(&argv, 2, &mut out);
     assert!(out.is_empty());
 }
+
+#[test]
+fn a_mask_keeps_lengths_and_becomes_the_same_mark() {
+    let redactor = Redactor::new(&RedactConfig::default()).unwrap();
+    for (argv, expected) in HIDDEN {
+        let argv: Vec<Box<[u8]>> = argv.iter().map(|argument| argument.as_bytes().into()).collect();
+        let masked: Vec<Box<[u8]>> = (0..argv.len())
+            .map(|index| {
+                let mut out = Vec::new();
+                redactor.mask(&argv, index, &mut out);
+                out.into()
+            })
+            .collect();
+        assert!(argv.iter().zip(&masked).all(|(before, after)| before.len() == after.len()), "{argv:?}");
+        let last = masked.len() - 1;
+        assert!(masked[last].contains(&super::HIDDEN), "{argv:?}");
+        // What a replay prints is what was printed live.
+        let mut again = Vec::new();
+        redactor.argument(&masked, last, &mut again);
+        assert_eq!(String::from_utf8_lossy(&again), *expected, "{argv:?}");
+    }
+}

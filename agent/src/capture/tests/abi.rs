@@ -1,0 +1,31 @@
+//! The version of the records follows the records.
+
+/// What the records were when [`tarsier_abi::ABI`] was last set.
+const RECORDS: (u32, u32) = (1, 3_190_444_946);
+
+#[test]
+fn a_changed_record_changes_the_abi_version() {
+    let mut hasher = crc32fast::Hasher::new();
+    for source in [
+        include_str!("../../../../ebpf/abi/src/header.rs"),
+        include_str!("../../../../ebpf/abi/src/cgroup.rs"),
+        include_str!("../../../../ebpf/abi/src/exec.rs"),
+        include_str!("../../../../ebpf/abi/src/fork.rs"),
+        include_str!("../../../../ebpf/abi/src/exit.rs"),
+        include_str!("../../../../ebpf/abi/src/tcp.rs"),
+    ] {
+        // Fields and values, without words about them and without where programs attach.
+        for line in source.lines().map(str::trim) {
+            let field = line.starts_with("pub ") || line.contains(" = ") && line.ends_with(',');
+            if field && !line.starts_with("pub mod") && !line.starts_with("pub const ATTACH") {
+                hasher.update(line.as_bytes());
+            }
+        }
+    }
+    let now = (tarsier_abi::ABI, hasher.finalize());
+    assert_eq!(
+        now, RECORDS,
+        "a record changed: captures made before are read wrongly now. Raise tarsier_abi::ABI, make the captures \
+         in tests/captures anew (cargo xtask corpus) and note the pair here"
+    );
+}

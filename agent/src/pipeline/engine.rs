@@ -1,0 +1,96 @@
+//! The pipeline between its two hand-overs, as a function of its frames: it asks no clock, no kernel and
+//! no host. So what a capture holds gives the same output, byte for byte, as it gave live.
+
+use tarsier_core::encode::Identity;
+
+use super::guard::{Stage, catch};
+use super::outlet::Outlet;
+use super::stages::Stages;
+use crate::capture::{Frame, Time};
+use crate::config::Config;
+
+/// Stages and outlet, and the times that drive them.
+pub(super) struct Engine {
+    pub(super) stages: Stages,
+    pub(super) outlet: Outlet,
+    now: Time,
+    metrics_due_ns: u64,
+    metrics_interval_ns: u64,
+    /// The flow table has chosen the batch of the next [`Frame::Sweep`].
+    picked: bool,
+}
+
+/// What of a machine the engine must know: a few facts that a capture carries.
+pub(super) struct Surroundings {
+    /// CPUs that there can be.
+    pub(super) cpus: usize,
+    /// A socket's cgroup names its container.
+    pub(super) socket_cgroups: bool,
+    /// Who the node is.
+    pub(super) identity: Identity,
+    /// When the agent began.
+    pub(super) began: Time,
+}
+
+impl Engine {
+    pub(super) fn new(config: &Config, surroundings: &Surroundings, outlet: Outlet) -> Self {
+        let metrics_interval: std::time::Duration = config.metrics.interval.into();
+        let metrics_interval_ns = u64::try_from(metrics_interval.as_nanos()).unwrap_or(u64::MAX);
+        let now = surroundings.began;
+        Self {
+            stages: Stages::new(config, surroundings.cpus, surroundings.socket_cgroups),
+            outlet,
+            now,
+            metrics_due_ns: now.boot_ns.saturating_add(metrics_interval_ns),
+            metrics_interval_ns,
+            picked: false,
+        }
+    }
+
+    /// Has the flow table choose the connections of the next sweep: `slots[..n]` for the kernel to fill in,
+    /// to be fed as [`Frame::Sweep`] next.
+    pub(super) fn pick_sweep(&mut self, slots: &mut [tarsier_abi::tcp::SweepSlot]) -> usize {
+        self.picked = true;
+        self.stages.flows.sweep_batch(slots)
+    }
+
+    /// Takes the next frame.
+    pub(super) fn feed(&mut self, frame: &Frame<'_>) {
+        let Self { stages, outlet, .. } = self;
+        match frame {
+            Frame::Record(record) => stages.take(record, outlet),
+            Frame::Begin(time) => {
+                self.now = *time;
+                outlet.set_time(*time);
+            }
+            Frame::End => self.end_cycle(),
+            Frame::Sweep { now_ns, slots } => {
+                if !std::mem::take(&mut self.picked) {
+                    stages.pick_sweep_again();
+                }
+                stages.apply_sweep(slots, *now_ns, outlet);
+            }
+            Frame::Cgroup { id, parent, path } => stages.cgroups.insert(*id, *parent, path),
+            Frame::Process(record) => stages.take_seed(record, outlet),
+            Frame::Arguments { task, bytes } => stages.set_arguments(task, bytes),
+            Frame::Socket { owner, record } => stages.seed_socket(*owner, record),
+            Frame::Finish(time) => {
+                self.now = *time;
+                outlet.set_time(*time);
+                stages.finish(time.boot_ns, outlet);
+                outlet.encode_metrics(stages);
+                stages.guard.note(Stage::Report, 1, catch(|| outlet.flush()));
+            }
+        }
+    }
+
+    fn end_cycle(&mut self) {
+        let Self { stages, outlet, now, .. } = self;
+        stages.finish_cycle(now.boot_ns, outlet);
+        if now.boot_ns >= self.metrics_due_ns {
+            self.metrics_due_ns = now.boot_ns.saturating_add(self.metrics_interval_ns);
+            outlet.encode_metrics(stages);
+        }
+        stages.guard.note(Stage::Report, 1, catch(|| outlet.finish_cycle()));
+    }
+}

@@ -1,0 +1,108 @@
+//! The pipeline without a kernel and without threads, for benchmarks, fuzzers and tests: frames in, lines
+//! and requests out.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use super::engine::{Engine, Surroundings};
+use super::guard::Stage;
+use super::outlet::{Outlet, Sink, printer};
+use crate::capture::{About, Frame, ReadError, Reader};
+use crate::config::Config;
+use crate::export::Batch;
+use crate::export::stdout::Style;
+use crate::host::identity::{self, HostFacts};
+
+/// What takes the lines of an [`Offline`] pipeline.
+pub type Lines = Box<dyn Write + Send>;
+/// What takes its requests.
+pub type Requests = Box<dyn FnMut(Batch) + Send>;
+
+/// The stages of the agent, fed by hand.
+pub struct Offline {
+    engine: Engine,
+    finished: bool,
+}
+
+impl Offline {
+    /// The pipeline that recorded what `about` describes, configured by `config`. JSON lines go to
+    /// `lines`, OTLP requests to `requests`.
+    ///
+    /// # Errors
+    /// A redaction pattern of the configuration is not usable.
+    pub fn new(
+        about: &About,
+        config: &Config,
+        lines: Option<Lines>,
+        requests: Option<Requests>,
+    ) -> anyhow::Result<Self> {
+        let surroundings = surroundings(about, config);
+        let printer = lines.map(|lines| printer(lines, Style::Json, config));
+        let sink = requests.map_or(Sink::None, Sink::Call);
+        let outlet = Outlet::new(config, &surroundings, sink, printer)?;
+        Ok(Self { engine: Engine::new(config, &surroundings, outlet), finished: false })
+    }
+
+    /// Takes the next frame.
+    pub fn feed(&mut self, frame: &Frame<'_>) {
+        self.finished |= matches!(frame, Frame::Finish(_));
+        self.engine.feed(frame);
+    }
+
+    /// Records lost because a stage panicked on them.
+    pub fn panicked(&self) -> u64 {
+        Stage::ALL.into_iter().map(|stage| self.engine.stages.guard.lost(stage)).sum()
+    }
+
+    /// Takes all frames of `reader`, and ends the run if the capture was cut before its end.
+    ///
+    /// # Errors
+    /// The capture is damaged or cannot be read.
+    pub fn feed_all<R: std::io::Read>(&mut self, reader: &mut Reader<R>) -> Result<(), ReadError> {
+        let mut last = reader.about().began;
+        while let Some(frame) = reader.next_frame()? {
+            if let Frame::Begin(time) | Frame::Finish(time) = &frame {
+                last = *time;
+            }
+            self.feed(&frame);
+        }
+        if !self.finished {
+            self.feed(&Frame::End);
+            self.feed(&Frame::Finish(last));
+        }
+        Ok(())
+    }
+
+    /// Reads a whole capture from `input` and feeds it.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Self::feed_all`].
+    pub fn replay(
+        input: impl std::io::Read,
+        config: &Config,
+        lines: Option<Lines>,
+        requests: Option<Requests>,
+    ) -> anyhow::Result<()> {
+        let mut reader = Reader::new(input).context("reading the capture")?;
+        let about = reader.about().clone();
+        Ok(Self::new(&about, config, lines, requests)?.feed_all(&mut reader)?)
+    }
+}
+
+/// The surroundings that a capture describes.
+pub(super) fn surroundings(about: &About, config: &Config) -> Surroundings {
+    let facts = HostFacts {
+        host_name: Some(about.host_name.clone()).filter(|name| !name.is_empty()),
+        host_id: about.host_id.clone(),
+        boot_id: about.boot_id.clone(),
+        node_name: about.node_name.clone(),
+    };
+    Surroundings {
+        // A damaged header must not ask for memory: more CPUs than Linux can have are none.
+        cpus: about.cpus.min(8192),
+        socket_cgroups: about.socket_cgroups,
+        identity: identity::identity(&facts, config),
+        began: about.began,
+    }
+}
