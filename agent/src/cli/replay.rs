@@ -144,7 +144,7 @@ fn info(input: impl Read, json: bool, out: &mut dyn Write) -> anyhow::Result<Exi
             writeln!(out, "whole     {:.1} s{limit}; {lost}", totals.duration_ns as f64 / 1e9)?;
         }
         None => {
-            writeln!(out, "cut       it ends before its end: the recorder was killed or its disk was full")?
+            writeln!(out, "cut       it ends before its end: the recorder was killed or its disk was full")?;
         }
     }
     Ok(Exit::Ok)

@@ -149,8 +149,7 @@ fn the_size_limit_holds() {
 
 #[test]
 fn files_of_other_versions_say_so() {
-    let file = record(&[]);
-    let mut newer = file.clone();
+    let mut newer = record(&[]);
     newer[8] = 99;
     assert!(read(&newer).unwrap_err().to_string().contains("format 99"));
     let other = About { abi: 77, tarsier: "9.9".into(), ..about() };
