@@ -3,14 +3,16 @@
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "this is the program's own output")]
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
 use crate::runner::{self, Context, Test};
-use crate::{backends, flows, guest, pipeline, selftest, sensors, workload};
+use crate::{backends, corpus, flows, guest, pipeline, selftest, sensors, workload};
 
 const USAGE: &str =
     "tarsier-itest GROUP [--filter TEXT] [--results FILE] [--agent FILE] [--collector FILE] [--jaeger FILE]
@@ -18,6 +20,8 @@ const USAGE: &str =
   guest      the same as init of a virtual machine, or as its child
   backends   the agent with a real Collector and Jaeger (root)
   selftest   harness and workloads, without an agent (root)
+  corpus     no tests: a capture of known work, hexadecimal in one JSON line of the results; --filter large:
+             much of it
   list       every test's group and name
 tarsier-itest workload NAME …    what the tests make the machine do";
 
@@ -68,6 +72,7 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         }
         "backends" => run(&backends::tests(), parse(rest)?, true),
         "selftest" => run(&selftest::tests(), parse(rest)?, false),
+        "corpus" => record_corpus(parse(rest)?),
         other => Err(Usage(format!("no group {other}")).into()),
     }
 }
@@ -103,6 +108,22 @@ fn run(tests: &[Test], options: Options, with_agent: bool) -> anyhow::Result<Exi
     };
     let good = runner::run(&chosen, &context, results)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Records the corpus's capture of this kernel into the results.
+fn record_corpus(options: Options) -> anyhow::Result<ExitCode> {
+    let size = if options.filter == "large" { corpus::Size::Large } else { corpus::Size::Small };
+    let path = options.results.context("--results FILE is where the capture goes")?;
+    let capture = corpus::record(&options.context, size)?;
+    let mut hex = String::with_capacity(2 * capture.len());
+    for byte in capture {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let mut results = open(&path)?;
+    writeln!(results, "{}", serde_json::json!({ "capture": hex }))?;
+    results.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A file is begun anew; a serial port is only written to.

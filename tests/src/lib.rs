@@ -8,6 +8,7 @@
 
 pub mod backends;
 pub mod cli;
+pub mod corpus;
 pub mod flows;
 pub mod guest;
 pub mod harness;

@@ -7,6 +7,7 @@ mod archive;
 mod bench;
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
+mod corpus;
 mod cpio;
 mod demo;
 mod dist;
@@ -42,6 +43,7 @@ cargo xtask COMMAND [--yes]
   dist                the release binary, target/dist/tarsier: one static file
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
+  corpus [NAME]…      record tests/captures/ anew, on this kernel and in a guest of each other one
   peers               build the Collector and Jaeger that the tests use
   help                this
 
@@ -99,6 +101,12 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             let filter = options.value("--filter")?.unwrap_or_default();
             options.finish()?;
             vm::command(consent, &kernel, &filter)?;
+        }
+        "corpus" => {
+            let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
+            options.flags = flags;
+            options.finish()?;
+            corpus::command(consent, &names)?;
         }
         "demo" => {
             let backend = options.take("--backend");

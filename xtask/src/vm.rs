@@ -21,6 +21,9 @@ use crate::shell::{say, target_dir, which};
 const APPLETS: [&str; 12] =
     ["sh", "cat", "sleep", "true", "false", "ls", "mkdir", "mount", "umount", "ip", "chroot", "echo"];
 
+/// Longest part of a result's line that is shown.
+const LONGEST_SHOWN: usize = 400;
+
 /// The command: boots one guest and shows what ran.
 pub(crate) fn command(consent: Consent, kernel: &str, filter: &str) -> Result<()> {
     let kernel = kernels::named(kernel)?;
@@ -52,14 +55,26 @@ pub(crate) fn run(
     binaries: &Binaries,
     filter: &str,
 ) -> Result<Results> {
+    boot(kernel, unpacked, binaries, "guest", filter, Results::parse)
+}
+
+/// Boots `kernel`, runs one group of the test binary in it, and reads what that wrote.
+pub(crate) fn boot<T>(
+    kernel: &Kernel,
+    unpacked: &Unpacked,
+    binaries: &Binaries,
+    group: &str,
+    filter: &str,
+    read: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
     let folder = target_dir().join("vm").join(&kernel.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let guest = Guest { kernel, unpacked, folder: &folder };
     guest.write_initramfs(binaries)?;
     say(&format!("booting {} in QEMU (console: {})", unpacked.package, guest.console().display()));
-    guest.boot(filter)?;
+    guest.boot(group, filter)?;
     let text = std::fs::read_to_string(guest.results()).unwrap_or_default();
-    Results::parse(&text).or_else(|error| {
+    read(&text).or_else(|error| {
         let console = std::fs::read(guest.console()).unwrap_or_default();
         let console = String::from_utf8_lossy(&console);
         let lines: Vec<&str> = console.lines().collect();
@@ -112,11 +127,12 @@ impl Guest<'_> {
     }
 
     /// Runs QEMU until the guest powers off; kills it at the deadline or when its kernel has died.
-    fn boot(&self, filter: &str) -> Result<()> {
+    fn boot(&self, group: &str, filter: &str) -> Result<()> {
         for old in [self.console(), self.results()] {
             std::fs::write(&old, "").with_context(|| format!("emptying {}", old.display()))?;
         }
         let mut append = format!("console=ttyS0 panic=-1 quiet loglevel=4 {}", self.kernel.guests.append);
+        append.push_str(&format!(" itest.group={group}"));
         if !filter.is_empty() {
             append.push_str(&format!(" itest.filter={filter}"));
         }
@@ -164,6 +180,7 @@ impl Guest<'_> {
             let text = std::fs::read_to_string(self.results()).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             for line in lines.iter().skip(shown) {
+                let line: String = line.chars().take(LONGEST_SHOWN).collect();
                 println!("    [{}] {line}", self.kernel.name);
             }
             shown = lines.len();
