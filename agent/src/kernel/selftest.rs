@@ -101,8 +101,7 @@ impl SelfTest {
             format!("{} {} {} {}", creds.uid, creds.euid, creds.gid, creds.egid),
             own_ids().filter(|_| in_initial_user_namespace()),
         );
-        let comm = String::from_utf8_lossy(&record.comm).trim_end_matches('\0').to_owned();
-        check("comm", comm, read("comm"));
+        check("comm", name(&record.comm), read("comm"));
         check("cap_effective", format!("{:016x}", creds.cap_effective), status("CapEff"));
         for (field, kernel) in [
             ("mnt", record.ns.mnt),
@@ -177,6 +176,12 @@ pub fn judge(kernel: &mut Kernel, findings: &Findings) -> Result<(), SelfTestErr
     Ok(())
 }
 
+/// A task's name. Behind the NUL older kernels leave what a longer name had there (seen on 5.10).
+fn name(comm: &[u8; 16]) -> String {
+    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
 fn read(name: &str) -> Option<String> {
     Some(std::fs::read_to_string(format!("/proc/self/{name}")).ok()?.trim_end().to_owned())
 }
@@ -201,4 +206,15 @@ fn own_ids() -> Option<String> {
 
 fn in_initial_user_namespace() -> bool {
     read("uid_map").is_some_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn a_name_ends_at_its_first_nul() {
+        assert_eq!(name(b"tarsier\0uments_a"), "tarsier");
+        assert_eq!(name(b"sixteen letters!"), "sixteen letters!");
+    }
 }
