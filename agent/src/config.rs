@@ -25,7 +25,8 @@ pub use check::{Problem, suggest};
 pub use print::print;
 pub use reference::reference;
 pub use sections::{
-    Flows, Log, LogFormat, LogLevel, Metrics, Process, Redaction, Rings, Scope, Sensors, sensor_by_name,
+    Flows, HookKind, Hooks, Log, LogFormat, LogLevel, Metrics, Process, Redaction, Rings, Scope, Sensors,
+    sensor_by_name,
 };
 use tree::{Node, Place, Value};
 
@@ -37,6 +38,8 @@ use crate::export::otlp::OtlpConfig;
 pub struct Config {
     /// Which sensors are on. What is left out is on.
     pub sensors: Sensors,
+    /// By which hooks sensors attach.
+    pub hooks: Hooks,
     /// What part of the node is captured. The filter runs in the kernel, first thing.
     pub scope: Scope,
     /// What goes to standard output.

@@ -231,7 +231,10 @@ impl Pipeline {
         selftest::judge(&mut self.kernel, &findings)?;
         for sensor in &self.kernel.sensors {
             match &sensor.state {
-                Ok(()) => tracing::debug!(sensor = sensor.sensor.name(), "attached"),
+                Ok(()) => {
+                    let hooks: Vec<_> = sensor.hooks().map(|hook| hook.to_string()).collect();
+                    tracing::debug!(sensor = sensor.sensor.name(), hooks = hooks.join(", "), "attached");
+                }
                 Err(reason) => tracing::warn!(sensor = sensor.sensor.name(), reason, "sensor is off"),
             }
         }
@@ -371,6 +374,7 @@ fn load_options(config: &Config, hierarchy: &Hierarchy, selftest: &SelfTest) -> 
     let v1_controller = hierarchy.controller.as_ref().map(|name| (name.clone(), hierarchy.id));
     Ok(LoadOptions {
         sensors: config.sensors.on().collect(),
+        avoid: config.hooks.avoid.iter().map(|kind| (*kind).into()).collect(),
         scope,
         v1_controller,
         priority_bytes: u32::try_from(config.rings.priority_bytes.get())?,

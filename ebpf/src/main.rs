@@ -6,6 +6,7 @@
 #![allow(unstable_features, reason = "inline assembly is not stable for this target")]
 #![feature(asm_experimental_arch)]
 
+mod access;
 mod cgroup;
 mod emit;
 mod filter;

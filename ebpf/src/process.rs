@@ -6,6 +6,7 @@ use tarsier_abi::{
 };
 
 use crate::{
+    access::Typed,
     kernel::{Ptr, Window, field, follow, get, get_at, maybe, peek_ptr},
     path::{self, End, Place},
     task,
@@ -27,15 +28,15 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 #[inline(always)]
 pub fn capture(task: Ptr, header: Header, out: *mut u8) -> u32 {
     let record = out.cast::<ExecRecord>();
-    let (vpid, pid_ns) = task::own_pid(task);
+    let (vpid, pid_ns) = task::own_pid(Typed(task));
     let kernel_thread = get::<u32>(task, &field::TASK_FLAGS) & PF_KTHREAD != 0;
     // SAFETY (each write): the scratch holds a whole ExecRecord; fields are written one by one so
     // that no temporary of this size is made on the 512-byte stack.
     unsafe {
         (*record).header = header;
-        (*record).task = task::key(task);
-        (*record).parent = task::parent_key(task);
-        (*record).cgroup = task::cgroup_id(task);
+        (*record).task = task::key(Typed(task));
+        (*record).parent = task::parent_key(Typed(task));
+        (*record).cgroup = task::cgroup_id(Typed(task));
         (*record).vpid = vpid;
         (*record).tty = terminal(task);
         (*record).args_bytes = 0;

@@ -10,10 +10,10 @@
 //! payload rcvd  = bytes_received − 1 if SOCK_DONE (the peer's FIN was counted), else bytes_received
 //! ```
 
-use aya_ebpf::Global;
 use tarsier_abi::tcp::{Addresses, Counters, Tuple, flag, role, state};
 
 use crate::{
+    access::{Access, Typed, Untyped},
     cgroup, filter,
     kernel::{Ptr, SOCK_CGROUP_IS_POINTER, SOCK_DONE_BIT, field, get, get_at, peek},
 };
@@ -22,34 +22,6 @@ use tarsier_abi::ABSENT;
 const AF_INET6: u16 = 10;
 /// The third word of a v4-mapped address, `::ffff:0:0`, as it lies in memory.
 const MAPPED_WORD: u32 = 0x0000_ffff_u32.to_be();
-
-/// How the fields of a socket are read: typed (a hook's argument) or by address (the sweep).
-pub trait Access: Copy {
-    /// Reads a field.
-    fn read<T: Copy + Default>(self, field: &Global<u32>) -> T;
-}
-
-/// A socket the verifier knows by type.
-#[derive(Clone, Copy)]
-pub struct Typed(pub Ptr);
-
-/// A socket known by address only.
-#[derive(Clone, Copy)]
-pub struct Untyped(pub Ptr);
-
-impl Access for Typed {
-    #[inline(always)]
-    fn read<T: Copy + Default>(self, field: &Global<u32>) -> T {
-        get(self.0, field)
-    }
-}
-
-impl Access for Untyped {
-    #[inline(always)]
-    fn read<T: Copy + Default>(self, field: &Global<u32>) -> T {
-        peek(self.0, field.load())
-    }
-}
 
 /// Sequence numbers of a socket in `state`: own ISN, the peer's, and who connected.
 pub struct Sequence {
@@ -196,7 +168,7 @@ pub fn cgroup(sock: Ptr) -> (u64, bool) {
         return (0, crate::kernel::SCOPE_CGROUP.load() == 0);
     }
     if SOCK_CGROUP_IS_POINTER.load() != 0 {
-        let group: Ptr = get(sock, &field::SOCK_CGROUP);
+        let group = Typed(sock).follow(&field::SOCK_CGROUP);
         return (cgroup::id(group), filter::in_scope(group));
     }
     // Before 5.15 the word is a pointer only if its lowest bit is clear (include/linux/cgroup-defs.h).
@@ -204,7 +176,8 @@ pub fn cgroup(sock: Ptr) -> (u64, bool) {
     if word & 1 != 0 || word == 0 {
         return (0, crate::kernel::SCOPE_CGROUP.load() == 0);
     }
-    (cgroup::id_untyped(word as Ptr), filter::in_scope_untyped(word as Ptr))
+    let group = Untyped(word as Ptr);
+    (cgroup::id(group), filter::in_scope(group))
 }
 
 /// Both addresses in network order and the family really spoken; v4-mapped ones are made IPv4.

@@ -1,16 +1,16 @@
 //! What a test is, and how a list of them is run: one after the other, each with a deadline, one
-//! JSON line each.
+//! JSON line each, and one for what it noted of the kernel.
 
 #![expect(clippy::print_stderr, reason = "progress for people goes to stderr")]
 
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::daemon::Log;
 use crate::harness::{cgroup, tool};
@@ -97,12 +97,24 @@ pub struct Context {
     pub emulated: bool,
     /// What the agent (and peers) of the current test wrote on stderr; printed when it fails.
     pub log: Arc<Log>,
+    /// What the current test found out of this kernel: (subject, JSON object).
+    pub notes: Arc<Mutex<Vec<(&'static str, Value)>>>,
 }
 
 impl Context {
     /// `count` of something, a tenth of it in a guest: there it is the kernel that is tested, not the load.
     pub fn many(&self, count: usize) -> usize {
         if self.emulated { count / 10 } else { count }
+    }
+
+    /// Notes facts about this kernel, an object, for docs/kernel-support.md. They go out with the test's
+    /// result, however it ends.
+    pub fn note(&self, subject: &'static str, facts: Value) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push((subject, facts));
+    }
+
+    fn take_notes(&self) -> Vec<(&'static str, Value)> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -119,6 +131,8 @@ enum Outcome {
 /// Runs `tests` in order; writes one JSON line each to `results`. Returns whether none failed.
 pub fn run(tests: &[Test], context: &Context, mut results: Option<File>) -> anyhow::Result<bool> {
     cgroup::remove_leftovers();
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    context.note("kernel", json!({ "release": release }));
     let mut counts = [0_usize; 3];
     let mut hung = None;
     for test in tests {
@@ -139,7 +153,11 @@ pub fn run(tests: &[Test], context: &Context, mut results: Option<File>) -> anyh
         };
         counts[index] += 1;
         report(test.name, word, &reason, millis, context);
+        let notes = context.take_notes();
         if let Some(file) = &mut results {
+            for (subject, facts) in notes {
+                writeln!(file, "{}", json!({"note": subject, "facts": facts}))?;
+            }
             let line = json!({"name": test.name, "result": word, "reason": reason, "millis": millis});
             writeln!(file, "{line}")?;
         }

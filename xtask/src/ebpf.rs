@@ -1,11 +1,13 @@
 //! `cargo xtask ebpf [--check]`: the checked-in eBPF object, the hashes of what it was made from, the
 //! versions that made it, and the budget table.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::budget::Budget;
 use crate::build_object::{Toolchain, inputs};
 use crate::install::{self, Consent};
 use crate::listing;
@@ -30,7 +32,7 @@ pub(crate) fn run(consent: Consent, check: bool) -> Result<()> {
 
 /// Everything that is checked in, made anew.
 struct Made {
-    functions: std::collections::BTreeMap<String, listing::Function>,
+    functions: BTreeMap<String, listing::Function>,
     /// Path below `ebpf/`, content; the object comes last, since the other differences explain its own.
     files: Vec<(&'static str, Vec<u8>)>,
 }
@@ -41,11 +43,13 @@ impl Made {
             toolchain.compile(workspace(), &target_dir().join("ebpf")).map_err(anyhow::Error::msg)?;
         let functions = listing::parse(&disassemble(&object)?);
         let inputs = inputs(workspace()).map_err(anyhow::Error::msg)?;
+        let budget = Budget::parse(&std::fs::read_to_string(path_of(BUDGET)).unwrap_or_default());
+        let budget = budget.table(&functions);
         let files = vec![
             (VERSIONS, format!("{}\n", toolchain.describe()).into_bytes()),
             (INPUTS, inputs.into_bytes()),
-            ("budget.txt", listing::table(&functions).into_bytes()),
-            ("prebuilt/tarsier.bpf.o", object),
+            (BUDGET, budget.into_bytes()),
+            (OBJECT, object),
         ];
         Ok(Self { functions, files })
     }
@@ -93,6 +97,24 @@ impl Made {
     }
 }
 
+/// Adds to the budget table what kernels counted: (kernel, verified instructions by program).
+pub(crate) fn note_verified(counts: &[(String, BTreeMap<String, u64>)]) -> Result<()> {
+    let object = path_of(OBJECT);
+    let object = std::fs::read(&object).with_context(|| format!("reading {}", object.display()))?;
+    let path = path_of(BUDGET);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut budget = Budget::parse(&text);
+    for (kernel, verified) in counts {
+        budget.count(kernel, verified);
+    }
+    let table = budget.table(&listing::parse(&disassemble(&object)?));
+    std::fs::write(&path, table).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The table of what each program takes.
+const BUDGET: &str = "budget.txt";
+/// The object.
+const OBJECT: &str = "prebuilt/tarsier.bpf.o";
 /// Compiler, LLVM and linker of the checked-in object.
 const VERSIONS: &str = "prebuilt/VERSIONS.txt";
 /// Hashes of what it was made from.

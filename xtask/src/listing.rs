@@ -1,7 +1,6 @@
 //! Reads a disassembly of the eBPF object: size and stack of every program, and what must not be there.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// Stack that one function may use, in bytes. The kernel gives a chain of calls 512 in all.
 const STACK_LIMIT: u32 = 400;
@@ -12,12 +11,12 @@ const BANNED: [&str; 5] = ["memset", "memcpy", "memmove", "memcmp", "__multi3"];
 /// One function of the object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Function {
-    section: String,
+    pub(crate) section: String,
     /// In instruction slots of 8 bytes, as the kernel counts them.
-    instructions: u64,
+    pub(crate) instructions: u64,
     /// Deepest stack offset used, in bytes.
-    stack: u32,
-    calls: Vec<String>,
+    pub(crate) stack: u32,
+    pub(crate) calls: Vec<String>,
 }
 
 /// Every function of `llvm-objdump -dr`'s output, by symbol.
@@ -79,21 +78,6 @@ pub(crate) fn faults(functions: &BTreeMap<String, Function>) -> Vec<String> {
     faults
 }
 
-/// The table that is checked in, so that a change of size shows in a diff.
-pub(crate) fn table(functions: &BTreeMap<String, Function>) -> String {
-    let mut text = String::from(
-        "# Per program: instruction slots of 8 bytes in the object, and stack in bytes (limit 400).\n\
-         # Written by `cargo xtask ebpf`; `cargo xtask ebpf --check` fails when it is out of date.\n",
-    );
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{:<32} {:<36} {:>12} {:>6}", "# program", "section", "instructions", "stack");
-    for (name, function) in functions {
-        let Function { section, instructions, stack, .. } = function;
-        let _ = writeln!(text, "{name:<32} {section:<36} {instructions:>12} {stack:>6}");
-    }
-    text
-}
-
 enum Line<'a> {
     Instruction { index: u64, raw: &'a str, text: &'a str },
     Relocation(&'a str),
@@ -148,7 +132,7 @@ fn stack_offset(text: &str, frame_copy: &mut String) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{faults, parse, table};
+    use super::{faults, parse};
 
     /// From `llvm-objdump -dr` of a program that clears 3,200 bytes, indexes an array unchecked and
     /// calls a function of its own.
@@ -187,7 +171,6 @@ Disassembly of section .text.unlikely.:
         assert_eq!((functions["leave"].instructions, functions["leave"].stack), (6, 0x28));
         assert_eq!((functions["sub"].instructions, functions["sub"].stack), (4, 0x1b0));
         assert!(!functions.contains_key("memset"), "compiler-builtins are no programs of ours");
-        assert!(table(&functions).contains("leave"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod archive;
 mod bench;
+mod budget;
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
 mod corpus;
@@ -12,6 +13,7 @@ mod cpio;
 mod demo;
 mod dist;
 mod ebpf;
+mod guests;
 mod image;
 mod install;
 mod kernels;
@@ -19,6 +21,7 @@ mod listing;
 mod peers;
 mod results;
 mod shell;
+mod support;
 mod tidy;
 mod tiers;
 mod vm;
@@ -44,6 +47,9 @@ cargo xtask COMMAND [--yes]
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
   corpus [NAME]…      record tests/captures/ anew, on this kernel and in a guest of each other one
+  kernels [NAME]… [--write]
+                      the suite on every kernel of the list, what attaches there and what its verifier
+                      counts; --write: into docs/kernel-support.md and ebpf/budget.txt
   peers               build the Collector and Jaeger that the tests use
   help                this
 
@@ -107,6 +113,13 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             options.flags = flags;
             options.finish()?;
             corpus::command(consent, &names)?;
+        }
+        "kernels" => {
+            let write = options.take("--write");
+            let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
+            options.flags = flags;
+            options.finish()?;
+            support::command(consent, &support::Choice { names, write })?;
         }
         "demo" => {
             let backend = options.take("--backend");

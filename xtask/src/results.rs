@@ -1,12 +1,16 @@
 //! What the test binary writes: one JSON line per test, and a last one with the counts.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// One line of the file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
+    Note { note: String, facts: Map<String, Value> },
     Test { name: String, result: Word, reason: String },
     Closing { summary: String },
 }
@@ -28,6 +32,8 @@ pub(crate) struct Results {
     pub(crate) skipped: Vec<(String, String)>,
     /// Names of failed tests, with the reason.
     pub(crate) failures: Vec<(String, String)>,
+    /// What tests noted of the kernel, by subject.
+    pub(crate) notes: BTreeMap<String, Map<String, Value>>,
 }
 
 impl Results {
@@ -37,6 +43,7 @@ impl Results {
         let mut closing = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str(line).with_context(|| format!("not a result: {line}"))? {
+                Line::Note { note, facts } => results.notes.entry(note).or_default().extend(facts),
                 Line::Closing { summary } => closing = Some(summary),
                 Line::Test { result: Word::Pass, .. } => results.passed += 1,
                 Line::Test { name, result: Word::Fail, reason } => results.failures.push((name, reason)),
@@ -64,6 +71,9 @@ impl Results {
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
         self.failures.extend(other.failures);
+        for (subject, facts) in other.notes {
+            self.notes.entry(subject).or_default().extend(facts);
+        }
     }
 
     /// Turns every difference between the skips that happened and those expected into a failure: nothing
@@ -82,6 +92,16 @@ impl Results {
         self.failed = self.failures.len();
     }
 
+    /// Prints what failed and what was skipped.
+    pub(crate) fn show(&self, name: &str) {
+        for (test, reason) in &self.failures {
+            eprintln!("FAILED [{name}] {test}: {reason}");
+        }
+        for (test, reason) in &self.skipped {
+            println!("skipped [{name}] {test}: {reason}");
+        }
+    }
+
     /// The counts, as the test binary writes them.
     pub(crate) fn summary(&self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
@@ -92,7 +112,9 @@ impl Results {
 mod tests {
     use super::Results;
 
-    const RUN: &str = r#"{"millis":12,"name":"exec/argv","reason":"","result":"pass"}
+    const RUN: &str = r#"{"note":"verified","facts":{"exec":7}}
+{"note":"verified","facts":{"exit":9}}
+{"millis":12,"name":"exec/argv","reason":"","result":"pass"}
 {"millis":3,"name":"tcp/refused","reason":"no \"RST\"\nat all","result":"fail"}
 {"millis":0,"name":"tcp/reset","reason":"iptables is not installed","result":"skip"}
 {"failed":1,"passed":1,"skipped":1,"summary":"1 passed, 1 failed, 1 skipped"}
@@ -102,10 +124,12 @@ mod tests {
     fn a_whole_run_is_read_and_a_cut_one_is_refused() {
         let results = Results::parse(RUN).unwrap();
         assert_eq!(results.failures, [("tcp/refused".to_owned(), "no \"RST\"\nat all".to_owned())]);
+        assert_eq!(results.notes["verified"].len(), 2, "facts of one subject come together");
         let cut = RUN.rsplit_once("{\"failed\"").unwrap().0;
         assert!(Results::parse(cut).is_err(), "the closing line is missing");
-        let lost = RUN.split_once('\n').unwrap().1;
-        assert!(Results::parse(lost).is_err(), "one line was lost");
+        let lost = RUN.replacen("{\"millis\":3,", "{\"note\":\"x\",\"facts\":{}}\n#", 1);
+        let lost = lost.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        assert!(Results::parse(&lost).is_err(), "one line was lost");
         assert!(Results::parse("").is_err());
         let odd = RUN.replacen("\"pass\"", "\"well\"", 1);
         assert!(Results::parse(&odd).is_err(), "a result that is none");

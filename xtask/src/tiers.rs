@@ -12,7 +12,7 @@ use crate::dist::Binaries;
 use crate::install::{self, Consent};
 use crate::results::Results;
 use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
-use crate::{dist, ebpf, kernels, peers, tidy, vm};
+use crate::{dist, ebpf, guests, kernels, peers, tidy};
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,12 @@ enum Outcome {
     Ran { passed: usize, failed: usize, skipped: usize },
     /// Not here, or not asked for: why.
     NotRun(String),
+}
+
+impl From<&Results> for Outcome {
+    fn from(results: &Results) -> Self {
+        Self::Ran { passed: results.passed, failed: results.failed, skipped: results.skipped.len() }
+    }
 }
 
 struct Row {
@@ -202,7 +208,7 @@ fn counts(line: &str) -> Option<(usize, usize, usize)> {
 }
 
 /// What keeps this machine from running the agent, if anything does.
-fn native_gap() -> Option<String> {
+pub(crate) fn native_gap() -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     if !is_root() {
         Some("needs root (sudo)".into())
@@ -216,49 +222,32 @@ fn native_gap() -> Option<String> {
 }
 
 fn native(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
+    let results = native_results(consent, binaries)?;
+    results.show(kernels::NATIVE);
+    Ok(Outcome::from(&results))
+}
+
+/// The suite on the running kernel, held to its expected skips.
+pub(crate) fn native_results(consent: Consent, binaries: &Binaries) -> Result<Results> {
     install::packages(&install::KERNEL_TESTS, consent)?;
     let mut results = itest(binaries, "selftest", &[])?;
     results.add(itest(binaries, "native", &[("--agent", &binaries.agent)])?);
-    results.expect_skips(&kernels::named("native")?.skips);
-    Ok(show("native", &results))
+    results.expect_skips(&kernels::named(kernels::NATIVE)?.skips);
+    Ok(results)
 }
 
-/// Every kernel of the list in a guest, two at a time: their tests wait more than they compute.
 fn guests(consent: Consent, binaries: &Binaries, all: bool) -> Result<Outcome> {
-    let (mut ready, mut gaps) = (Vec::new(), Vec::new());
-    for kernel in kernels::guests(all)? {
-        match vm::get(consent, &kernel)? {
-            Ok(unpacked) => ready.push((kernel, unpacked)),
-            Err(gap) => gaps.push(format!("{}: {gap}", kernel.name)),
-        }
-    }
-    if ready.is_empty() {
+    let guests::Ran { done, gaps } = guests::run(consent, binaries, kernels::guests(all)?)?;
+    if done.is_empty() {
         return Ok(Outcome::NotRun(gaps.join("; ")));
     }
-    let mut sum = Results::default();
-    for pair in ready.chunks(2) {
-        let ran = std::thread::scope(|scope| {
-            let start = |(kernel, unpacked)| scope.spawn(move || vm::run(kernel, unpacked, binaries, ""));
-            let threads: Vec<_> = pair.iter().map(|(kernel, unpacked)| start((kernel, unpacked))).collect();
-            let ends = threads.into_iter().map(|thread| thread.join());
-            ends.map(|end| end.unwrap_or_else(|_| bail!("the thread of the guest panicked")))
-                .collect::<Vec<_>>()
-        });
-        for ((kernel, _), results) in pair.iter().zip(ran) {
-            let results = match results {
-                Ok(mut results) => {
-                    results.expect_skips(&kernel.skips);
-                    results
-                }
-                // A guest that does not come to its end does not hide what another one found.
-                Err(error) => Results::broken("the guest", &error),
-            };
-            show(&kernel.name, &results);
-            sum.add(results);
-        }
-    }
     gaps.iter().for_each(|gap| println!("not run: {gap}"));
-    Ok(Outcome::Ran { passed: sum.passed, failed: sum.failed, skipped: sum.skipped.len() })
+    let mut sum = Results::default();
+    for (kernel, results) in done {
+        results.show(&kernel.name);
+        sum.add(results);
+    }
+    Ok(Outcome::from(&sum))
 }
 
 fn backends(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
@@ -272,7 +261,8 @@ fn backends(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
     let mut results = itest(binaries, "selftest", &options)?;
     results.add(itest(binaries, "backends", &options)?);
     results.expect_skips(&[]);
-    Ok(show("backends", &results))
+    results.show("backends");
+    Ok(Outcome::from(&results))
 }
 
 /// Runs one group of the test binary.
@@ -287,16 +277,6 @@ fn itest(binaries: &Binaries, group: &str, options: &[(&str, &Path)]) -> Result<
     let status = command.stdin(Stdio::null()).status().context("starting the test binary")?;
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     Results::parse(&text).with_context(|| format!("tarsier-itest {group} ({status})"))
-}
-
-fn show(name: &str, results: &Results) -> Outcome {
-    for (test, reason) in &results.failures {
-        eprintln!("FAILED [{name}] {test}: {reason}");
-    }
-    for (test, reason) in &results.skipped {
-        println!("skipped [{name}] {test}: {reason}");
-    }
-    Outcome::Ran { passed: results.passed, failed: results.failed, skipped: results.skipped.len() }
 }
 
 #[cfg(test)]

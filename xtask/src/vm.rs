@@ -178,9 +178,10 @@ impl Guest<'_> {
             // QEMU tells nobody when a serial port's file grows.
             std::thread::sleep(Duration::from_millis(500));
             let text = std::fs::read_to_string(self.results()).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            for line in lines.iter().skip(shown) {
-                let line: String = line.chars().take(LONGEST_SHOWN).collect();
+            // The last line may not be whole yet.
+            let lines: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+            for line in lines.iter().skip(shown).filter(|line| !line.contains("\"note\":")) {
+                let line: String = line.trim_end().chars().take(LONGEST_SHOWN).collect();
                 println!("    [{}] {line}", self.kernel.name);
             }
             shown = lines.len();

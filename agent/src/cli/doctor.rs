@@ -8,7 +8,7 @@ use tarsier_abi::Sensor;
 use super::{Exit, Refusal};
 use crate::kernel::btf::Btf;
 use crate::kernel::load::BTF_PATH;
-use crate::kernel::{Kernel, LoadOptions, features};
+use crate::kernel::{Kernel, LoadOptions, SensorState, features};
 use crate::ops::admin::DEFAULT_SOCKET;
 use crate::ops::doctor::{Check, Status, checks, sensor};
 
@@ -63,10 +63,11 @@ fn floor() -> Option<Check> {
     })
 }
 
-/// Loads every sensor's programs, which also finds their hooks, and attaches none.
+/// Loads and attaches every sensor for a moment: which hook a kernel gives, only doing it tells.
 fn sensors() -> Vec<Check> {
     let options = LoadOptions {
         sensors: Sensor::ALL.to_vec(),
+        avoid: Vec::new(),
         scope: None,
         v1_controller: None,
         priority_bytes: 64 << 10,
@@ -74,9 +75,18 @@ fn sensors() -> Vec<Check> {
         self_port: 0,
     };
     match Kernel::load(&options) {
-        Ok(kernel) => kernel.sensors.iter().map(|entry| sensor(entry.sensor, &entry.state)).collect(),
+        Ok(mut kernel) => {
+            kernel.attach();
+            kernel.sensors.iter().map(check).collect()
+        }
         Err(error) => vec![Check::new("ebpf object", Status::Unavailable, error.to_string())],
     }
+}
+
+fn check(entry: &SensorState) -> Check {
+    let hooks: Vec<_> = entry.hooks().map(|hook| hook.to_string()).collect();
+    let refused: Vec<_> = entry.refused().map(|(hook, reason)| format!("{hook}: {reason}")).collect();
+    sensor(entry.sensor, &entry.state, &hooks.join(", "), &refused.join("; "))
 }
 
 /// A missing privilege goes first: giving it may change what else is found.

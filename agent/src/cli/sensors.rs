@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use tarsier_abi::{Hook, Ring, Sensor};
+use tarsier_abi::{Attach, Ring, Sensor};
 
 use super::Exit;
 
@@ -18,14 +18,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     for sensor in Sensor::ALL {
         if args.json {
             let line = serde_json::json!({
-                "name": sensor.name(), "doc": sensor.doc(), "ring": ring(sensor), "programs": programs(sensor),
+                "name": sensor.name(), "doc": sensor.doc(), "ring": ring(sensor), "hooks": hooks(sensor),
             });
             writeln!(out, "{line}")?;
             continue;
         }
         writeln!(out, "{:8}{}", sensor.name(), sensor.doc())?;
-        for (program, hooks) in programs(sensor) {
-            writeln!(out, "        {program} on {}", hooks.join(", else "))?;
+        for hooks in hooks(sensor) {
+            writeln!(out, "        by {}", hooks.join(", else "))?;
         }
     }
     Ok(Exit::Ok)
@@ -38,13 +38,10 @@ fn ring(sensor: Sensor) -> &'static str {
     }
 }
 
-/// Each program with its hooks, best first.
-fn programs(sensor: Sensor) -> Vec<(&'static str, Vec<String>)> {
-    let hook = |hook: &Hook| match hook {
-        Hook::BtfTracepoint(name) => format!("tp_btf/{name}"),
-    };
-    let programs = sensor.attach().iter();
-    programs.map(|attach| (attach.program, attach.hooks.iter().map(hook).collect())).collect()
+/// For each thing that a sensor listens to: the hooks that tell of it, best first.
+fn hooks(sensor: Sensor) -> Vec<Vec<String>> {
+    let of = |attach: &Attach| attach.entries.iter().map(|entry| entry.hook.to_string()).collect();
+    sensor.attach().iter().map(of).collect()
 }
 
 #[cfg(test)]
@@ -80,25 +77,24 @@ mod tests {
 <!-- Generated from the code: `TARSIER_BLESS=1 cargo test -p tarsier fresh` rewrites this file. -->
 
 A sensor is the unit that is turned on or off (`sensors` in the configuration, `--sensors` of
-`tarsier run`): the programs, maps and decoder of one kind of event. A program attaches to the first
-of its hooks that the running kernel has.
+`tarsier run`): the programs, maps and decoder of one kind of event. It attaches by the first of its
+hooks that the running kernel gives it; `tarsier doctor` and the metric `tarsier_sensor_hook` say which,
+and `hooks.avoid` in the configuration puts kinds of hook last.
 
-| sensor | captures | ring | programs and their hooks, best first |
+| sensor | captures | ring | hooks, best first |
 |---|---|---|---|
 ",
         );
         for sensor in Sensor::ALL {
-            let programs: Vec<String> = programs(sensor)
-                .into_iter()
-                .map(|(program, hooks)| format!("`{program}`: `{}`", hooks.join("`, `")))
-                .collect();
+            let hooks: Vec<String> =
+                hooks(sensor).into_iter().map(|hooks| format!("`{}`", hooks.join("`, `"))).collect();
             writeln!(
                 page,
                 "| `{}` | {} | {} | {} |",
                 sensor.name(),
                 sensor.doc(),
                 ring(sensor),
-                programs.join("<br>")
+                hooks.join("<br>")
             )
             .expect("a string takes all that is written");
         }

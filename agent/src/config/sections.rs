@@ -75,6 +75,40 @@ impl JsonSchema for Sensors {
     }
 }
 
+/// By which hooks sensors attach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hooks {
+    /// Kinds of hook that a sensor takes only where it has no other (`tarsier sensors` lists what each
+    /// can use): for a kernel on which one of them does harm.
+    pub avoid: Vec<HookKind>,
+}
+
+/// A kind of hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// The entry of a kernel function, by trampoline.
+    Fentry,
+    /// A tracepoint with typed arguments.
+    TpBtf,
+    /// A tracepoint whose arguments are numbers.
+    RawTp,
+    /// The entry of a kernel function, by breakpoint.
+    Kprobe,
+}
+
+impl From<HookKind> for tarsier_abi::HookKind {
+    fn from(kind: HookKind) -> Self {
+        match kind {
+            HookKind::Fentry => Self::Fentry,
+            HookKind::TpBtf => Self::BtfTracepoint,
+            HookKind::RawTp => Self::RawTracepoint,
+            HookKind::Kprobe => Self::Kprobe,
+        }
+    }
+}
+
 /// What part of the node is captured. The filter runs in the kernel, first thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

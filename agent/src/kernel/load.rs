@@ -1,13 +1,12 @@
-//! The object into the kernel: globals filled in, maps sized, programs loaded and attached, each
-//! sensor on its own.
+//! The object into the kernel: globals filled in, maps sized, programs loaded, each sensor on its own.
 
-use aya::programs::BtfTracePoint;
-use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Ebpf, EbpfLoader};
-use tarsier_abi::{BULK_RINGS, FIELDS, Globals, Sensor};
+use tarsier_abi::{BULK_RINGS, FIELDS, Globals, HookKind, Sensor};
 
+use super::attach::{self, Placed};
 use super::btf::{Btf, BtfError};
 use super::features::{self, BelowFloor};
+use super::hooks::SensorState;
 use super::offsets::{Offsets, globals_from};
 use super::refusal::chain;
 use super::ring::RingError;
@@ -78,6 +77,8 @@ impl LoadError {
 pub struct LoadOptions {
     /// Sensors to attach; the process core cannot be left out by the caller's own rule.
     pub sensors: Vec<Sensor>,
+    /// Kinds of hook that are used only where there is no other.
+    pub avoid: Vec<HookKind>,
     /// Scope: id and level of the cgroup, if any.
     pub scope: Option<(u64, u32)>,
     /// Task cgroups from a v1 controller: (name, `hierarchy_id`); `None` = v2.
@@ -90,29 +91,16 @@ pub struct LoadOptions {
     pub self_port: u16,
 }
 
-/// One sensor after loading.
-#[derive(Clone, Debug)]
-pub struct SensorState {
-    /// Which.
-    pub sensor: Sensor,
-    /// `Ok` = attached; `Err` = why it is off.
-    pub state: Result<(), String>,
-}
-
 /// The loaded object. Dropping it detaches everything.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
-    links: Vec<AttachedLink>,
+    pub(super) placed: Vec<Placed>,
+    /// The names of attach points, until everything is attached.
+    pub(super) btf: Option<aya::Btf>,
     /// Every sensor asked for, attached or not.
     pub sensors: Vec<SensorState>,
     /// Names this kernel's structure layout.
     pub fingerprint: u64,
-}
-
-/// A program in place.
-struct AttachedLink {
-    sensor: Sensor,
-    _link: BtfTracePointLink,
 }
 
 impl Kernel {
@@ -149,21 +137,20 @@ impl Kernel {
         let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
         drop(outline);
         let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
-        let mut kernel =
-            Self { ebpf, links: Vec::new(), sensors: Vec::new(), fingerprint: offsets.fingerprint() };
-        let wanted = programs::wanted(&options.sensors, &offsets);
-        let mut failures = programs::load(&mut kernel.ebpf, &wanted, &btf);
-        for &sensor in &options.sensors {
-            let state = match offsets.missing_for(sensor) {
-                Some(missing) => Err(format!("needs {}", missing.reason)),
-                None => sensor
-                    .attach()
-                    .iter()
-                    .find_map(|attach| failures.remove(attach.program))
-                    .map_or(Ok(()), Err),
-            };
-            kernel.sensors.push(SensorState { sensor, state });
-        }
+        let mut kernel = Self {
+            ebpf,
+            placed: Vec::new(),
+            btf: None,
+            sensors: Vec::new(),
+            fingerprint: offsets.fingerprint(),
+        };
+        let states = options
+            .sensors
+            .iter()
+            .map(|&sensor| SensorState::new(sensor, offsets.missing_for(sensor), &options.avoid));
+        kernel.sensors = states.collect();
+        let failures = programs::load(&mut kernel.ebpf, &programs::SHARED, &btf);
+        attach::load_sensors(&mut kernel.ebpf, &mut kernel.sensors, &btf);
         // What is left has no sensor of its own: a view of the past, or of live sockets, that is missing.
         // Without the process core it is of no use, and its refusal would hide the core's own.
         if kernel.require_core().is_ok() {
@@ -171,20 +158,8 @@ impl Kernel {
                 tracing::warn!(program, error, "not loaded");
             }
         }
-        drop(btf);
-        give_back_memory();
+        kernel.btf = Some(btf);
         Ok(kernel)
-    }
-
-    /// Attaches the sensors that loaded.
-    pub fn attach(&mut self) {
-        let mut sensors = std::mem::take(&mut self.sensors);
-        for SensorState { sensor, state } in &mut sensors {
-            if state.is_ok() {
-                *state = self.attach_sensor(*sensor);
-            }
-        }
-        self.sensors = sensors;
     }
 
     /// An error if a sensor is off that every other one needs.
@@ -198,47 +173,10 @@ impl Kernel {
         });
         off.map_or(Ok(()), Err)
     }
-
-    /// Detaches everything: nothing new is produced. What is in the rings stays readable.
-    pub fn detach(&mut self) {
-        for sensor in self.sensors.iter().map(|sensor| sensor.sensor).collect::<Vec<_>>() {
-            self.unlink(sensor);
-        }
-    }
-
-    /// Takes one sensor out of service, for a reason that is shown wherever its state is.
-    pub fn switch_off(&mut self, sensor: Sensor, reason: &str) {
-        self.unlink(sensor);
-        for entry in self.sensors.iter_mut().filter(|entry| entry.sensor == sensor) {
-            entry.state = Err(reason.to_owned());
-        }
-    }
-
-    fn unlink(&mut self, sensor: Sensor) {
-        let (these, others) =
-            std::mem::take(&mut self.links).into_iter().partition(|link| link.sensor == sensor);
-        self.links = others;
-        // Closing the last descriptor of a link detaches it.
-        drop::<Vec<AttachedLink>>(these);
-    }
-
-    fn attach_sensor(&mut self, sensor: Sensor) -> Result<(), String> {
-        for attach in sensor.attach() {
-            let program = self
-                .ebpf
-                .program_mut(attach.program)
-                .ok_or_else(|| format!("the object has no program {}", attach.program))?;
-            let program: &mut BtfTracePoint = program.try_into().map_err(|error| chain(&error))?;
-            let id = program.attach().map_err(|error| chain(&error))?;
-            let link = program.take_link(id).map_err(|error| chain(&error))?;
-            self.links.push(AttachedLink { sensor, _link: link });
-        }
-        Ok(())
-    }
 }
 
 /// Reading BTF takes tens of MiB for a moment; the allocator would keep them.
-fn give_back_memory() {
+pub(super) fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: a call without preconditions that only returns free pages to the kernel.
     unsafe {

@@ -1,23 +1,11 @@
 //! The programs of the object: what each is loaded for, and loading them.
 
 use aya::Ebpf;
-use aya::programs::{BtfTracePoint, Iter, Program, RawTracePoint};
+use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, Program, RawTracePoint};
 use rustc_hash::FxHashMap;
-use tarsier_abi::{Hook, Sensor};
+use tarsier_abi::{Hook, HookKind, Sensor};
 
-use super::offsets::Offsets;
 use super::refusal::{chain, refusal};
-
-/// The programs that these sensors need and this kernel can have, with those that serve them all.
-pub(super) fn wanted(sensors: &[Sensor], offsets: &Offsets) -> Vec<(&'static str, Target)> {
-    let shared = ITERATORS.map(|(name, over)| (name, Target::Iterator(over)));
-    let possible = sensors.iter().filter(|sensor| offsets.missing_for(**sensor).is_none());
-    let attached = possible.flat_map(|sensor| sensor.attach()).filter_map(|attach| {
-        let Hook::BtfTracepoint(name) = attach.hooks.first()?;
-        Some((attach.program, Target::Tracepoint(name)))
-    });
-    shared.into_iter().chain([(SWEEP_PROGRAM, Target::TestRun)]).chain(attached).collect()
-}
 
 /// Loads programs, each in a thread of its own: the kernel verifies them independently, and the long
 /// ones take it a third of a second each. Returns what failed, and why.
@@ -52,8 +40,8 @@ pub(super) fn load(
 /// What a program is loaded for.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
-    /// A BTF raw tracepoint of that name.
-    Tracepoint(&'static str),
+    /// A hook.
+    Hook(Hook),
     /// An iterator over that.
     Iterator(&'static str),
     /// Nothing: it runs when called.
@@ -63,9 +51,16 @@ pub(super) enum Target {
 impl Target {
     fn load(self, name: &str, program: &mut Program, btf: &aya::Btf) -> Result<(), String> {
         let loaded = match self {
-            Self::Tracepoint(hook) => {
-                <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook, btf))
-            }
+            Self::Hook(Hook { kind, target }) => match kind {
+                HookKind::Fentry => <&mut FEntry>::try_from(program).and_then(|p| p.load(target, btf)),
+                HookKind::BtfTracepoint => {
+                    <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
+                }
+                HookKind::RawTracepoint => {
+                    <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load)
+                }
+                HookKind::Kprobe => <&mut KProbe>::try_from(program).and_then(KProbe::load),
+            },
             Self::Iterator(over) => {
                 <&mut Iter>::try_from(program).and_then(|program| program.load(over, btf))
             }
@@ -79,11 +74,21 @@ impl Target {
 pub(super) const SWEEP_PROGRAM: &str = "tcp_sweep";
 /// The iterators: program and what it walks.
 const ITERATORS: [(&str, &str); 2] = [("seed_tasks", "task"), ("seed_sockets", "tcp")];
+/// The programs that serve every sensor and attach nowhere.
+pub(super) const SHARED: [(&str, Target); 3] = [
+    (ITERATORS[0].0, Target::Iterator(ITERATORS[0].1)),
+    (ITERATORS[1].0, Target::Iterator(ITERATORS[1].1)),
+    (SWEEP_PROGRAM, Target::TestRun),
+];
 
-/// Names of the BTF types that programs attach to, as [`BtfTracePoint`] and [`Iter`] look them up.
+/// Names of the BTF types that programs attach to, as aya looks them up.
 pub(super) fn attach_points() -> Vec<String> {
-    let tracepoints =
-        Sensor::ALL.into_iter().flat_map(|sensor| sensor.attach()).flat_map(|attach| attach.hooks);
-    let tracepoints = tracepoints.map(|Hook::BtfTracepoint(name)| format!("btf_trace_{name}"));
-    tracepoints.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
+    let entries =
+        Sensor::ALL.into_iter().flat_map(|sensor| sensor.attach()).flat_map(|attach| attach.entries);
+    let names = entries.filter_map(|entry| match entry.hook.kind {
+        HookKind::Fentry => Some(entry.hook.target.to_owned()),
+        HookKind::BtfTracepoint => Some(format!("btf_trace_{}", entry.hook.target)),
+        HookKind::RawTracepoint | HookKind::Kprobe => None,
+    });
+    names.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
 }

@@ -14,7 +14,8 @@ pub(super) fn refusal(program: &str, text: &str) -> String {
     let mut lines = text.lines().filter(is_said);
     match (lines.next(), lines.next_back()) {
         (Some(first), Some(last)) => format!("{first} … {last}"),
-        (first, _) => first.unwrap_or_default().to_owned(),
+        // Not every refusal is the verifier's; then its log is announced and empty.
+        (first, _) => first.unwrap_or_default().trim_end().trim_end_matches(". Verifier output:").to_owned(),
     }
 }
 
@@ -60,5 +61,8 @@ mod tests {
         let text = format!("{head}\n9: (79) r1\nR1 invalid mem access 'scalar'\nprocessed 9 insns\n");
         assert_eq!(refusal("exec", &text), format!("{head} … R1 invalid mem access 'scalar'"));
         assert_eq!(refusal("exec", "no such tracepoint"), "no such tracepoint");
+        let text =
+            "the BPF_PROG_LOAD syscall returned Operation not permitted (os error 1). Verifier output: ";
+        assert!(refusal("exec", text).ends_with("(os error 1)"));
     }
 }

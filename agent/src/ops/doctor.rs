@@ -124,10 +124,11 @@ pub fn blockers() -> Vec<Check> {
 
 /// What became of one sensor: on, or why not. The process core is what every other event is named
 /// by, so nothing works without it.
-pub fn sensor(sensor: Sensor, state: &Result<(), String>) -> Check {
+pub fn sensor(sensor: Sensor, state: &Result<(), String>, hooks: &str, refused: &str) -> Check {
     let name = format!("sensor {}", sensor.name());
     match state {
-        Ok(()) => Check::new(&name, Status::Ok, sensor.doc()),
+        Ok(()) if refused.is_empty() => Check::new(&name, Status::Ok, format!("by {hooks}")),
+        Ok(()) => Check::new(&name, Status::Ok, format!("by {hooks}; refused here: {refused}")),
         Err(reason) if sensor.is_core() => Check::new(&name, Status::Unavailable, format!("off: {reason}"))
             .fix("boot a kernel that has it (5.10 or newer), without lockdown"),
         Err(reason) => Check::new(&name, Status::Degraded, format!("off: {reason}"))
@@ -393,10 +394,12 @@ mod tests {
     #[test]
     fn only_the_process_core_is_indispensable() {
         let off = Err("needs tcp_sock.srtt_us".to_owned());
-        assert_eq!(sensor(Sensor::Tcp, &Ok(())).status, Status::Ok);
-        assert_eq!(sensor(Sensor::Tcp, &off).status, Status::Degraded);
-        assert_eq!(sensor(Sensor::Exec, &off).status, Status::Unavailable);
-        assert!(sensor(Sensor::Tcp, &off).detail.contains("srtt_us"));
+        let of = |one, state| sensor(one, state, "tp_btf/x", "fentry/y: no");
+        assert_eq!(of(Sensor::Tcp, &off).status, Status::Degraded);
+        assert_eq!(of(Sensor::Exec, &off).status, Status::Unavailable);
+        assert!(of(Sensor::Tcp, &off).detail.contains("srtt_us"));
+        let on = of(Sensor::Tcp, &Ok(()));
+        assert_eq!((on.status, on.detail.as_str()), (Status::Ok, "by tp_btf/x; refused here: fentry/y: no"));
     }
 
     #[test]

@@ -67,6 +67,9 @@ fn records(pipeline: &Pipeline, out: &mut Snapshot) {
         let name = entry.sensor.name();
         let reason = entry.state.as_ref().err().map_or("", |reason| reason.as_str());
         out.push(Metric::SensorAttached, &[name, reason], u64::from(entry.state.is_ok()));
+        for hook in entry.hooks() {
+            out.push(Metric::SensorHook, &[name, &hook.to_string()], 1);
+        }
         let seen = counters.sensor(entry.sensor);
         out.push(Metric::RecordsReceived, &[name], seen.received);
         out.push(Metric::SequenceGaps, &[name], seen.lost);

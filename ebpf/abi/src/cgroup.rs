@@ -3,12 +3,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Attach, Header, Hook, Tail};
+use crate::{Attach, Entry, Header, HookKind, Tail};
 
 /// `cgroup_mkdir` and `cgroup_rmdir(struct cgroup *cgrp, const char *path)`.
 pub const ATTACH: &[Attach] = &[
-    Attach { program: "cgroup_mkdir", hooks: &[Hook::BtfTracepoint("cgroup_mkdir")] },
-    Attach { program: "cgroup_rmdir", hooks: &[Hook::BtfTracepoint("cgroup_rmdir")] },
+    Attach { entries: &[Entry::new("cgroup_mkdir", HookKind::BtfTracepoint, "cgroup_mkdir")] },
+    Attach { entries: &[Entry::new("cgroup_rmdir", HookKind::BtfTracepoint, "cgroup_rmdir")] },
 ];
 
 /// The records of this sensor.

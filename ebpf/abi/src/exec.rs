@@ -2,11 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Attach, Header, Hook, Namespaces, Tail, TaskKey};
+use crate::{Attach, Entry, Header, HookKind, Namespaces, Tail, TaskKey};
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
 pub const ATTACH: &[Attach] =
-    &[Attach { program: "exec", hooks: &[Hook::BtfTracepoint("sched_process_exec")] }];
+    &[Attach { entries: &[Entry::new("exec", HookKind::BtfTracepoint, "sched_process_exec")] }];
 
 /// The records of this sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub struct ExecRecord {
     pub creds: Creds,
     /// Namespaces.
     pub ns: Namespaces,
-    /// `comm`, NUL padded.
+    /// `comm`, up to the first NUL: older kernels leave what a longer name had there behind it.
     pub comm: [u8; 16],
     /// Device of the executable as the kernel encodes it (major << 20 | minor).
     pub exe_dev: u32,

@@ -2,11 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Attach, Header, Hook, TaskKey};
+use crate::{Attach, Entry, Header, HookKind, TaskKey};
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`.
 pub const ATTACH: &[Attach] =
-    &[Attach { program: "fork", hooks: &[Hook::BtfTracepoint("sched_process_fork")] }];
+    &[Attach { entries: &[Entry::new("fork", HookKind::BtfTracepoint, "sched_process_fork")] }];
 
 /// A process was created. The child's image is its parent's until it execs.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]

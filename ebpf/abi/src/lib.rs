@@ -17,34 +17,20 @@ pub mod exit;
 pub mod fork;
 mod globals;
 mod header;
+mod hook;
 mod ledger;
 mod offsets;
 pub mod tcp;
 
 pub use globals::{BULK_RINGS, Globals, MAX_SCOPE_DEPTH, SCRATCH_BYTES};
 pub use header::{Header, Namespaces, Tail, TaskKey};
+pub use hook::{Attach, Entry, Hook, HookKind};
 pub use ledger::{LOSS_REASONS, Ledger, Loss, SensorLedger};
 pub use offsets::{ABSENT, FIELDS, FieldSpec, Need};
 
 /// Version of the records, as captures state it. A change of any record's layout or meaning is a new one; a
 /// test of the agent holds the two together.
 pub const ABI: u32 = 1;
-
-/// Where a program of a sensor attaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// A BTF raw tracepoint (`tp_btf/<name>`).
-    BtfTracepoint(&'static str),
-}
-
-/// One program of a sensor and the hook it attaches to.
-#[derive(Clone, Copy, Debug)]
-pub struct Attach {
-    /// The program's symbol in the eBPF object.
-    pub program: &'static str,
-    /// The hooks it can use, best first.
-    pub hooks: &'static [Hook],
-}
 
 /// The ring a sensor writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +87,7 @@ macro_rules! define_sensors {
             pub const fn is_core(self) -> bool {
                 matches!(self, Self::Exec | Self::Fork | Self::Exit)
             }
-            /// The programs it attaches and where.
+            /// What it listens to, and by which hooks it can.
             pub const fn attach(self) -> &'static [Attach] {
                 match self { $(Self::$variant => $stem::ATTACH,)+ }
             }

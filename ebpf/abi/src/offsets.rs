@@ -65,6 +65,9 @@ macro_rules! for_each_field {
             (TTY_INDEX, "tty_struct", ["index"], 4, Optional);
             (TTY_DRIVER_MAJOR, "tty_driver", ["major"], 4, Optional);
             (TTY_DRIVER_MINOR_START, "tty_driver", ["minor_start"], 4, Optional);
+            // Registers at the entry of a function: its first two arguments, x86-64 and arm64.
+            (REGS_FIRST, "pt_regs", ["di", "regs[0]"], 8, Optional);
+            (REGS_SECOND, "pt_regs", ["si", "regs[1]"], 8, Optional);
             // Pids and namespaces.
             (PID_LEVEL, "pid", ["level"], 4, Core);
             (PID_NUMBERS, "pid", ["numbers"], 0, Core);

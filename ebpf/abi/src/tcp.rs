@@ -7,11 +7,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Attach, Header, Hook, TaskKey};
+use crate::{Attach, Entry, Header, HookKind, TaskKey};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
 pub const ATTACH: &[Attach] =
-    &[Attach { program: "tcp", hooks: &[Hook::BtfTracepoint("inet_sock_set_state")] }];
+    &[Attach { entries: &[Entry::new("tcp", HookKind::BtfTracepoint, "inet_sock_set_state")] }];
 
 /// The records of this sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

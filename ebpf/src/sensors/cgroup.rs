@@ -9,6 +9,7 @@ use tarsier_abi::{
 };
 
 use crate::{
+    access::Typed,
     cgroup, emit, filter,
     kernel::{CGROUP_HIERARCHY, Ptr},
     maps::CGROUP_SCRATCH,
@@ -17,17 +18,17 @@ use crate::{
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    record(ctx.arg(0), ctx.arg(1), Op::Mkdir)
+    record(Typed(ctx.arg(0)), ctx.arg(1), Op::Mkdir)
 }
 
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`.
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
-    record(ctx.arg(0), ctx.arg(1), Op::Rmdir)
+    record(Typed(ctx.arg(0)), ctx.arg(1), Op::Rmdir)
 }
 
 #[inline(always)]
-fn record(group: Ptr, path: Ptr, op: Op) -> i32 {
+fn record(group: Typed, path: Ptr, op: Op) -> i32 {
     const FIXED: usize = size_of::<CgroupRecord>();
     let hierarchy = cgroup::hierarchy(group);
     if hierarchy != CGROUP_HIERARCHY.load() || (hierarchy == 0 && !filter::in_scope(group)) {

@@ -16,6 +16,7 @@ use tarsier_abi::{
 };
 
 use crate::{
+    access::Typed,
     emit::{self, now},
     filter,
     kernel::{Ptr, field, get, get_at},
@@ -28,7 +29,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn exec(ctx: BtfTracePointContext) -> i32 {
     let task: Ptr = ctx.arg(0);
-    if !filter::in_scope(task::default_cgroup(task)) {
+    if !filter::in_scope(task::default_cgroup(Typed(task))) {
         return 0;
     }
     let Some(header) = emit::header(Sensor::Exec, Op::Exec as u8) else { return 0 };
@@ -90,7 +91,7 @@ fn rest_of_arguments(task: Ptr, out: *mut u8, start: Ptr, total: u32) {
             return;
         }
         let Some(header) = emit::header(Sensor::Exec, Op::Args as u8) else { return };
-        let fixed = ArgsRecord { header, task: task::key(task), position, len };
+        let fixed = ArgsRecord { header, task: task::key(Typed(task)), position, len };
         // SAFETY: the scratch is larger than the fixed part and 8-aligned.
         unsafe { out.cast::<ArgsRecord>().write(fixed) };
         // SAFETY: both parts were written.
@@ -113,7 +114,7 @@ pub extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
     }
     // The reader itself passes any scope: it is what the agent proves its offsets on.
     let own = bpf_get_current_pid_tgid() >> 32 == u64::from(get::<u32>(task, &field::TASK_TGID));
-    if !own && !filter::in_scope(task::default_cgroup(task)) {
+    if !own && !filter::in_scope(task::default_cgroup(Typed(task))) {
         return 0;
     }
     let Some(scratch) = SEED_SCRATCH.get_ptr_mut(0) else { return 0 };

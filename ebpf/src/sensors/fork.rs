@@ -5,8 +5,9 @@ use tarsier_abi::{Sensor, fork::ForkRecord};
 use zerocopy::IntoBytes;
 
 use crate::{
+    access::{Access, Typed},
     emit, filter,
-    kernel::{Ptr, field, get},
+    kernel::field,
     task,
 };
 
@@ -14,8 +15,8 @@ use crate::{
 /// complete, before it runs. Threads pass here too and are left out.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn fork(ctx: BtfTracePointContext) -> i32 {
-    let child: Ptr = ctx.arg(1);
-    if get::<u32>(child, &field::TASK_PID) != get::<u32>(child, &field::TASK_TGID)
+    let child = Typed(ctx.arg(1));
+    if child.read::<u32>(&field::TASK_PID) != child.read::<u32>(&field::TASK_TGID)
         || !filter::in_scope(task::default_cgroup(child))
     {
         return 0;

@@ -17,10 +17,11 @@ use tarsier_abi::{
 use zerocopy::IntoBytes;
 
 use crate::{
+    access::{Access, Typed, Untyped},
     emit,
     kernel::{Ptr, SELF_PORT, field, get, get_at},
     maps,
-    sock::{self, Access, Identity, Typed, Untyped},
+    sock::{self, Identity},
     task,
 };
 

@@ -35,9 +35,14 @@ pub struct Scene {
 impl Scene {
     /// Sets it up; returns when the agent is ready.
     pub fn new(context: &Context, stem: &str) -> anyhow::Result<Self> {
+        Self::configured(context, stem, "")
+    }
+
+    /// As [`Scene::new`], with YAML of further sections for the agent.
+    pub fn configured(context: &Context, stem: &str, config: &str) -> anyhow::Result<Self> {
         let cgroup = Cgroup::new(stem)?;
         let receiver = Receiver::start()?;
-        let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+        let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), config)?;
         Ok(Self { agent, receiver, cgroup, itest: context.itest.clone() })
     }
 

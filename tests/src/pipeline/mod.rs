@@ -4,6 +4,8 @@ mod budget;
 mod capture;
 mod empty_root;
 mod exactly_once;
+mod floor;
+mod hooks;
 mod identity;
 mod lockdown;
 mod outage;
@@ -23,6 +25,8 @@ pub fn tests() -> Vec<Test> {
         shutdown::TESTS,
         outage::TESTS,
         identity::TESTS,
+        hooks::TESTS,
+        floor::TESTS,
         refusals::TESTS,
         surroundings::TESTS,
         budget::TESTS,

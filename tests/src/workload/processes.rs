@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::Command;
+use std::sync::{Arc, Barrier};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -71,8 +72,8 @@ pub fn thread_exec() -> anyhow::Result<()> {
     }
 }
 
-/// `child --exit N …`: ends with that code. `child --signal N …`: ends by that signal. Whatever else
-/// is among the arguments is only there to be seen.
+/// `child --exit N …`: ends with that code; `--threads N`: with that many threads more, all at once.
+/// `child --signal N …`: ends by that signal. Whatever else is among the arguments is only there to be seen.
 pub fn child(arguments: &[OsString]) -> anyhow::Result<std::process::ExitCode> {
     let value = |name: &str| -> Option<&str> {
         let at = arguments.iter().position(|word| word == name)?;
@@ -81,9 +82,34 @@ pub fn child(arguments: &[OsString]) -> anyhow::Result<std::process::ExitCode> {
     if let Some(signal) = value("--signal") {
         die_by(signal.parse().context("--signal is a number")?)?;
     }
-    match value("--exit") {
-        Some(code) => Ok(code.parse::<u8>().context("--exit is 0 to 255")?.into()),
-        None => bail!("child needs --exit or --signal"),
+    let code = value("--exit").context("child needs --exit or --signal")?;
+    let code = code.parse::<u8>().context("--exit is 0 to 255")?;
+    if let Some(threads) = value("--threads") {
+        end_at_once(threads.parse().context("--threads is a number")?, code)?;
+    }
+    Ok(code.into())
+}
+
+/// Every thread ends by itself, the leader with `code`, the others with 0: which one is the last, none
+/// of them knows.
+fn end_at_once(threads: usize, code: u8) -> anyhow::Result<()> {
+    let barrier = Arc::new(Barrier::new(threads + 1));
+    for _ in 0..threads {
+        let barrier = Arc::clone(&barrier);
+        std::thread::Builder::new().spawn(move || {
+            barrier.wait();
+            end_thread(0)
+        })?;
+    }
+    barrier.wait();
+    end_thread(code)
+}
+
+/// Ends this thread, and the process only if it is the last one.
+fn end_thread(code: u8) -> ! {
+    loop {
+        // SAFETY: the thread ends in the call; nothing of its stack is used by another one.
+        unsafe { libc::syscall(libc::SYS_exit, libc::c_int::from(code)) };
     }
 }
 

@@ -1,0 +1,151 @@
+//! Programs in place: each sensor by the best hook that the kernel gives it.
+
+use aya::Ebpf;
+use aya::programs::fentry::FEntryLink;
+use aya::programs::kprobe::KProbeLink;
+use aya::programs::raw_trace_point::RawTracePointLink;
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint};
+use tarsier_abi::{Entry, HookKind, Sensor};
+
+use super::hooks::{Point, SensorState};
+use super::load::Kernel;
+use super::programs::{self, Target};
+use super::refusal::chain;
+
+/// A program in place, for as long as this is held.
+pub(super) struct Placed {
+    sensor: Sensor,
+    _link: Link,
+}
+
+#[expect(dead_code, reason = "held, not read: dropping a link detaches its program")]
+enum Link {
+    Fentry(FEntryLink),
+    BtfTracepoint(BtfTracePointLink),
+    RawTracepoint(RawTracePointLink),
+    Kprobe(KProbeLink),
+}
+
+impl Kernel {
+    /// Attaches the sensors that loaded. A hook that loads but does not attach gives way to the next.
+    pub fn attach(&mut self) {
+        let mut sensors = std::mem::take(&mut self.sensors);
+        for state in sensors.iter_mut().filter(|state| state.state.is_ok()) {
+            let sensor = state.sensor;
+            let placed: Option<Vec<Placed>> = state
+                .points
+                .iter_mut()
+                .map(|point| Some(Placed { sensor, _link: self.attach_point(point)? }))
+                .collect();
+            self.placed.extend(placed.unwrap_or_default());
+            state.settle();
+        }
+        self.sensors = sensors;
+        // Only loading reads it.
+        self.btf = None;
+        super::load::give_back_memory();
+    }
+
+    fn attach_point(&mut self, point: &mut Point) -> Option<Link> {
+        while let Some(entry) = point.entry() {
+            let loaded = if point.is_loaded { Ok(()) } else { self.load_entry(entry) };
+            match loaded.and_then(|()| attach(&mut self.ebpf, entry)) {
+                Ok(link) => return Some(link),
+                Err(reason) => {
+                    tracing::debug!(program = entry.program, hook = %entry.hook, reason, "hook refused");
+                    self.unload(entry);
+                    point.refuse(reason);
+                }
+            }
+        }
+        None
+    }
+
+    fn load_entry(&mut self, entry: &Entry) -> Result<(), String> {
+        let btf = self.btf.as_ref().ok_or("the kernel's types are given back already")?;
+        let mut failures = programs::load(&mut self.ebpf, &[(entry.program, Target::Hook(entry.hook))], btf);
+        failures.remove(entry.program).map_or(Ok(()), Err)
+    }
+
+    /// A program that runs nowhere need not stay in the kernel.
+    fn unload(&mut self, entry: &Entry) {
+        // It fails only for a program that is not loaded.
+        drop(match self.ebpf.program_mut(entry.program) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            Some(Program::KProbe(program)) => program.unload(),
+            _ => Ok(()),
+        });
+    }
+
+    /// Detaches everything: nothing new is produced. What is in the rings stays readable.
+    pub fn detach(&mut self) {
+        self.placed.clear();
+    }
+
+    /// Takes one sensor out of service, for a reason that is shown wherever its state is.
+    pub fn switch_off(&mut self, sensor: Sensor, reason: &str) {
+        self.placed.retain(|placed| placed.sensor != sensor);
+        for entry in self.sensors.iter_mut().filter(|entry| entry.sensor == sensor) {
+            entry.state = Err(reason.to_owned());
+        }
+    }
+}
+
+/// Attaches a loaded program to its hook.
+fn attach(ebpf: &mut Ebpf, entry: &Entry) -> Result<Link, String> {
+    let program = ebpf.program_mut(entry.program);
+    let program = program.ok_or_else(|| format!("the object has no program {}", entry.program))?;
+    place(program, entry).map_err(|error| chain(&error))
+}
+
+fn place(program: &mut Program, entry: &Entry) -> Result<Link, ProgramError> {
+    Ok(match entry.hook.kind {
+        HookKind::Fentry => {
+            let program = <&mut FEntry>::try_from(program)?;
+            let id = program.attach()?;
+            Link::Fentry(program.take_link(id)?)
+        }
+        HookKind::BtfTracepoint => {
+            let program = <&mut BtfTracePoint>::try_from(program)?;
+            let id = program.attach()?;
+            Link::BtfTracepoint(program.take_link(id)?)
+        }
+        HookKind::RawTracepoint => {
+            let program = <&mut RawTracePoint>::try_from(program)?;
+            let id = program.attach(entry.hook.target)?;
+            Link::RawTracepoint(program.take_link(id)?)
+        }
+        HookKind::Kprobe => {
+            let program = <&mut KProbe>::try_from(program)?;
+            let id = program.attach(entry.hook.target, 0)?;
+            Link::Kprobe(program.take_link(id)?)
+        }
+    })
+}
+
+/// Loads what the sensors take, the best hook first. What is refused goes on to its next one, all
+/// that is left in the same round.
+pub(super) fn load_sensors(ebpf: &mut Ebpf, sensors: &mut [SensorState], btf: &aya::Btf) {
+    loop {
+        let on = sensors.iter_mut().filter(|state| state.state.is_ok());
+        let mut open: Vec<&mut Point> =
+            on.flat_map(|state| &mut state.points).filter(|point| !point.is_loaded).collect();
+        let wanted: Vec<_> = open.iter().filter_map(|point| point.entry()).collect();
+        if wanted.is_empty() {
+            break;
+        }
+        let targets: Vec<_> = wanted.iter().map(|entry| (entry.program, Target::Hook(entry.hook))).collect();
+        let mut failures = programs::load(ebpf, &targets, btf);
+        for point in &mut open {
+            let Some(entry) = point.entry() else { continue };
+            match failures.remove(entry.program) {
+                None => point.is_loaded = true,
+                Some(reason) => point.refuse(reason),
+            }
+        }
+    }
+    sensors.iter_mut().for_each(SensorState::settle);
+}
