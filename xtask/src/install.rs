@@ -65,6 +65,12 @@ pub(crate) const GUESTS: Packages = Packages {
     ],
 };
 
+/// What kernel images are compressed with.
+pub(crate) const IMAGES: Packages = Packages {
+    purpose: "reading a kernel's types",
+    files: &[("lz4", "/usr/bin/lz4"), ("zstd", "/usr/bin/zstd")],
+};
+
 /// The version that the lock step of LLVM 22 goes with.
 const BPF_LINKER: &str = "0.13.0";
 

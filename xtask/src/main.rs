@@ -5,6 +5,7 @@
 
 mod archive;
 mod bench;
+mod btf;
 mod budget;
 #[path = "../../ebpf/build_object.rs"]
 mod build_object;
@@ -50,6 +51,7 @@ cargo xtask COMMAND [--yes]
   kernels [NAME]… [--write]
                       the suite on every kernel of the list, what attaches there and what its verifier
                       counts; --write: into docs/kernel-support.md and ebpf/budget.txt
+  btf                 what is looked at of each kernel's types, into tests/btf/
   peers               build the Collector and Jaeger that the tests use
   help                this
 
@@ -113,6 +115,10 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             options.flags = flags;
             options.finish()?;
             corpus::command(consent, &names)?;
+        }
+        "btf" => {
+            options.finish()?;
+            btf::command(consent)?;
         }
         "kernels" => {
             let write = options.take("--write");

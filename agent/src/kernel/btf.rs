@@ -2,6 +2,8 @@
 //!
 //! Total on arbitrary bytes: a claim like any other. Format: Documentation/bpf/btf.rst.
 
+mod reduce;
+
 use rustc_hash::FxHashMap;
 
 /// Why BTF could not be read or a name not be found in it.
@@ -192,14 +194,7 @@ impl Btf {
                 types.extend_from_slice(&word.to_le_bytes());
             }
         }
-        let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
-        let mut out = vec![0x9f, 0xeb, 1, 0];
-        for word in [24, 0, types_len, types_len, strings_len] {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
-        out.extend_from_slice(&types);
-        out.extend_from_slice(&strings);
-        out
+        file(&types, &strings)
     }
 
     /// Whether the kernel has a function of that name with its types known. Functions are not in the
@@ -291,6 +286,18 @@ impl Btf {
         let tail = section.get(offset as usize..).unwrap_or_default();
         tail.split(|byte| *byte == 0).next().unwrap_or_default()
     }
+}
+
+/// A BTF file of these two sections.
+fn file(types: &[u8], strings: &[u8]) -> Vec<u8> {
+    let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
+    let mut out = vec![0x9f, 0xeb, 1, 0];
+    for word in [24, 0, types_len, types_len, strings_len] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    out.extend_from_slice(types);
+    out.extend_from_slice(strings);
+    out
 }
 
 fn read_u32(data: &[u8], at: usize) -> Option<u32> {

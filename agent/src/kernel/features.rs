@@ -63,6 +63,14 @@ pub fn require(btf: &Btf) -> Result<(), BelowFloor> {
     if missing.is_empty() { Ok(()) } else { Err(BelowFloor { missing }) }
 }
 
+/// The names in BTF of what [`require`] looks for.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    FLOOR.iter().map(|feature| match feature.evidence {
+        Evidence::Enumerator(name, _) | Evidence::Function(name) | Evidence::Struct(name) => name.to_owned(),
+        Evidence::Tracepoint(name) => format!("btf_trace_{name}"),
+    })
+}
+
 /// Everything that [`require`] looks for, for people.
 pub fn floor() -> impl Iterator<Item = &'static str> {
     FLOOR.iter().map(|feature| feature.name)

@@ -71,6 +71,9 @@ fn resolve(btf: &Btf, field: &FieldSpec) -> Result<u32, String> {
     Err(format!("struct {container} has no member {}", field.paths.join(" or ")))
 }
 
+/// The enums that globals are taken from, here and in `load`.
+pub(super) const ENUMS: [&str; 3] = ["bpf_func_id", "sock_flags", "cgroup_subsys_id"];
+
 /// The globals that follow from BTF alone; scope, rings and cgroup layout are the caller's.
 pub fn globals_from(btf: &Btf) -> Globals {
     let pointer = btf.member("sock", "sk_cgrp_data.cgroup").is_some_and(|member| member.is_pointer);
@@ -86,6 +89,8 @@ pub fn globals_from(btf: &Btf) -> Globals {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -98,6 +103,80 @@ mod tests {
                 panic!("{}: {}: {}", sensor.name(), missing.field.symbol, missing.reason);
             }
         }
+    }
+
+    /// Name and BTF of each kernel of the matrix, as `cargo xtask btf` reduced it.
+    fn matrix() -> Vec<(String, Btf)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/btf");
+        let files =
+            std::fs::read_dir(folder).expect("tests/btf").map(|entry| entry.expect("an entry").path());
+        let mut kernels: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "btf"))
+            .map(|path| {
+                let data = std::fs::read(&path).expect("a file");
+                let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+                (name, Btf::parse(data).expect("BTF"))
+            })
+            .collect();
+        kernels.sort_by(|(a, _), (b, _)| a.cmp(b));
+        assert!(kernels.len() >= 5, "every kernel of tests/kernels.toml is there");
+        kernels
+    }
+
+    #[test]
+    fn every_kernel_of_the_matrix_has_all_that_every_sensor_needs() {
+        for (kernel, btf) in matrix() {
+            super::super::features::require(&btf).unwrap_or_else(|below| panic!("{kernel}: {below}"));
+            for field in FIELDS {
+                let known = btf.size_of(field.container).is_some();
+                assert!(known, "{kernel}: no struct {}: run `cargo xtask btf`", field.container);
+            }
+            let offsets = Offsets::resolve(&btf);
+            for sensor in Sensor::ALL {
+                if let Some(missing) = offsets.missing_for(sensor) {
+                    panic!("{kernel}: {}: {}: {}", sensor.name(), missing.field.symbol, missing.reason);
+                }
+            }
+        }
+    }
+
+    /// What moves from one kernel to the next shows in a diff of this table.
+    #[test]
+    fn the_table_of_layouts_is_fresh() {
+        let kernels = matrix();
+        let mut table = String::from(
+            "# Offsets in bytes; `TARSIER_BLESS=1 cargo test -p tarsier fresh` rewrites this file.\n",
+        );
+        let names: String = kernels.iter().map(|(name, _)| format!(" {name:>7}")).collect();
+        table.push_str(&format!("# {:<22}{names}\n", "field"));
+        let layouts: Vec<_> = kernels.iter().map(|(_, btf)| Offsets::resolve(btf)).collect();
+        for (index, field) in FIELDS.iter().enumerate() {
+            let offset = |layout: &Offsets| match layout.values[index] {
+                ABSENT => "-".to_owned(),
+                offset => offset.to_string(),
+            };
+            let offsets: String = layouts.iter().map(|layout| format!(" {:>7}", offset(layout))).collect();
+            table.push_str(&format!("{:<24}{offsets}\n", field.symbol));
+        }
+        crate::fresh::assert_fresh("tests/btf/offsets.txt", &table);
+    }
+
+    #[test]
+    fn reduced_it_says_the_same() {
+        let data = std::fs::read("/sys/kernel/btf/vmlinux").expect("this kernel has BTF");
+        let whole = Btf::parse(data).expect("the kernel's own BTF");
+        let bytes = crate::kernel::reduced(&whole);
+        assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
+        let reduced = Btf::parse(bytes).expect("a reduction is BTF");
+        let (of_whole, of_reduced) = (Offsets::resolve(&whole), Offsets::resolve(&reduced));
+        assert_eq!(of_reduced.values, of_whole.values);
+        let reasons =
+            |offsets: &Offsets| -> Vec<_> { offsets.missing.iter().map(|m| m.reason.clone()).collect() };
+        assert_eq!(reasons(&of_reduced), reasons(&of_whole));
+        assert_eq!(format!("{:?}", globals_from(&reduced)), format!("{:?}", globals_from(&whole)));
+        assert_eq!(super::super::features::require(&reduced), super::super::features::require(&whole));
+        let subsys = |btf: &Btf| btf.enumerator("cgroup_subsys_id", "memory_cgrp_id");
+        assert_eq!(subsys(&reduced), subsys(&whole));
     }
 
     #[test]
