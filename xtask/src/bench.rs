@@ -1,4 +1,4 @@
-//! `cargo xtask bench [NAME]… [--pairs N] [--write]`: what the agent costs the node, measured so that
+//! `cargo xtask bench [NAME]… [--pairs N] [--against REV] [--write]`: what the agent costs the node, measured so that
 //! others can repeat it.
 //!
 //! Method: fixed work, timed by the workload itself, in pairs of one run without and one run with the
@@ -8,14 +8,18 @@
 //! compares nothing: the bench fails. The programs' own time is taken in a run of its own, because
 //! `kernel.bpf_stats_enabled` costs time itself.
 
+mod against;
+mod chart;
 mod daemon;
 mod figures;
+mod load;
 mod page;
 mod quiet;
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::demo::Cgroup;
 use crate::install::{self, Consent};
@@ -89,20 +93,36 @@ pub(crate) struct Choice {
     pub(crate) names: Vec<String>,
     /// Pairs per workload.
     pub(crate) pairs: Option<usize>,
-    /// Also writes `docs/benchmarks.md`.
+    /// Compares with the agent of this revision in place of none.
+    pub(crate) against: Option<String>,
+    /// Also writes `docs/benchmarks.md` and its picture.
     pub(crate) write: bool,
 }
+
+/// A benchmark that is no pair of runs: its name, and what makes its section.
+type Section = (&'static str, fn(&Cgroup) -> Result<String>);
+
+const SECTIONS: [Section; 7] = [
+    ("idle", quiet::idle),
+    ("programs", quiet::programs),
+    ("burst", load::burst),
+    ("sustained", load::sustained),
+    ("sweeps", load::sweeps),
+    ("replay", |_| cargo_bench("R1, user-space path", "tarsier", &["--bench", "replay"])),
+    ("encoder", |_| cargo_bench("R3, encoder", "tarsier-core", &[])),
+];
 
 /// Runs the benchmarks and shows the tables.
 pub(crate) fn command(consent: Consent, choice: &Choice) -> Result<()> {
     let wanted = |name: &str| choice.names.is_empty() || choice.names.iter().any(|known| known == name);
-    let known = WORKLOADS.iter().map(|workload| workload.name).chain(["idle", "programs"]);
+    let known =
+        WORKLOADS.iter().map(|workload| workload.name).chain(SECTIONS.iter().map(|section| section.0));
     let known: Vec<&str> = known.collect();
     if let Some(name) = choice.names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("no benchmark `{name}`: there are {}", known.join(", "));
     }
-    if choice.write && !choice.names.is_empty() {
-        bail!("--write takes all benchmarks: name none");
+    if choice.write && (!choice.names.is_empty() || choice.against.is_some()) {
+        bail!("--write takes all benchmarks of this revision: name none, and compare with none");
     }
     install::bpf_toolchain(consent)?;
     if !is_root() {
@@ -110,38 +130,68 @@ pub(crate) fn command(consent: Consent, choice: &Choice) -> Result<()> {
     }
     say("building the agent and the workloads (release)");
     run(cargo().args(["build", "--locked", "--release", "--bins", "-p", "tarsier", "-p", "tarsier-tests"]))?;
+    let other = choice.against.as_deref().map(against::build).transpose()?;
     let cgroup = Cgroup::new("bench")?;
     let mut report = page::header(choice.pairs.unwrap_or(PAIRS))?;
-    if wanted("idle") {
-        report.push_str(&quiet::idle(&cgroup)?);
-    }
+    let mut picture = String::new();
     let chosen: Vec<&Workload> = WORKLOADS.iter().filter(|workload| wanted(workload.name)).collect();
     if !chosen.is_empty() {
-        let pairs = measure(&cgroup, &chosen, choice.pairs.unwrap_or(PAIRS))?;
-        report.push_str(&figures::table(&chosen, &pairs)?);
+        let pairs = measure(&cgroup, &chosen, choice.pairs.unwrap_or(PAIRS), other.as_deref())?;
+        let (title, base) = match &choice.against {
+            Some(revision) => (format!("This agent against that of {revision}"), revision.as_str()),
+            None => ("With the agent against without".to_owned(), "without"),
+        };
+        picture = chart::svg(&format!("{title}: CPU time of the work"), &figures::bars(&chosen, &pairs));
+        report.push_str(&figures::table(&title, base, &chosen, &pairs)?);
+        if choice.write {
+            report.push_str("![the changes as bars](benchmarks.svg)\n\n");
+        }
     }
-    if wanted("programs") {
-        report.push_str(&quiet::programs(&cgroup)?);
+    // Against another revision only the pairs are compared.
+    let sections = SECTIONS.iter().filter(|(name, _)| wanted(name) && other.is_none());
+    for (_, section) in sections {
+        report.push_str(&section(&cgroup)?);
     }
     println!("\n{report}");
     if choice.write {
-        page::write(&report)?;
+        page::write(&report, &picture)?;
     }
     Ok(())
 }
 
-/// `pairs` pairs of every workload: per workload, its pairs in order.
-fn measure(cgroup: &Cgroup, chosen: &[&Workload], pairs: usize) -> Result<Vec<Vec<Pair>>> {
+/// A benchmark of one of our packages, which prints a table.
+fn cargo_bench(title: &str, package: &str, words: &[&str]) -> Result<String> {
+    say(&format!("{title}: cargo bench -p {package} {}", words.join(" ")));
+    let text = capture(cargo().args(["bench", "--locked", "--quiet", "-p", package]).args(words))?;
+    Ok(format!(
+        "## {title}\n\n`cargo bench -p {package} {}`\n\n```text\n{}\n```\n\n",
+        words.join(" "),
+        text.trim_end()
+    ))
+}
+
+/// `pairs` pairs of every workload: per workload, its pairs in order. The first side has the agent `other`, or
+/// none; the second has ours.
+fn measure(
+    cgroup: &Cgroup,
+    chosen: &[&Workload],
+    pairs: usize,
+    other: Option<&Path>,
+) -> Result<Vec<Vec<Pair>>> {
+    let first = || match other {
+        Some(binary) => with_agent(cgroup, chosen, Some(binary)),
+        None => one_side(cgroup, chosen, None),
+    };
     let mut all: Vec<Vec<Pair>> = chosen.iter().map(|_| Vec::new()).collect();
     for index in 0..pairs {
         say(&format!("pair {} of {pairs}", index + 1));
         // A B, then B A: a drift of the machine favours neither side.
         let (off, on) = if index % 2 == 0 {
-            let off = one_side(cgroup, chosen, None)?;
-            (off, with_agent(cgroup, chosen)?)
+            let off = first()?;
+            (off, with_agent(cgroup, chosen, None)?)
         } else {
-            let on = with_agent(cgroup, chosen)?;
-            (one_side(cgroup, chosen, None)?, on)
+            let on = with_agent(cgroup, chosen, None)?;
+            (first()?, on)
         };
         for ((pairs, off), on) in all.iter_mut().zip(off).zip(on) {
             pairs.push(Pair { off, on });
@@ -150,8 +200,8 @@ fn measure(cgroup: &Cgroup, chosen: &[&Workload], pairs: usize) -> Result<Vec<Ve
     Ok(all)
 }
 
-fn with_agent(cgroup: &Cgroup, chosen: &[&Workload]) -> Result<Vec<Run>> {
-    let agent = Agent::start(cgroup.path())?;
+fn with_agent(cgroup: &Cgroup, chosen: &[&Workload], binary: Option<&Path>) -> Result<Vec<Run>> {
+    let agent = Agent::start(cgroup.path(), binary)?;
     let runs = one_side(cgroup, chosen, Some(&agent))?;
     agent.stop()?;
     Ok(runs)
@@ -175,25 +225,19 @@ fn one_run(cgroup: &Cgroup, workload: &Workload, agent: Option<&Agent>) -> Resul
     Ok(measured)
 }
 
+/// The workload `words` of the test binary, inside the cgroup.
+pub(super) fn workload_command(cgroup: &Cgroup, words: &[&str]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && shift && exec \"$@\"", "bench"]);
+    command.arg(cgroup.path()).arg(target_dir().join("release/tarsier-itest")).arg("workload").args(words);
+    command
+}
+
 impl Workload {
     /// Runs it inside the cgroup.
     fn run(&self, cgroup: &Cgroup, count: usize) -> Result<Run> {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && shift && exec \"$@\"", "bench"]);
-        command.arg(cgroup.path()).arg(target_dir().join("release/tarsier-itest"));
-        command.args(["workload", &format!("fixed-{}", self.name), "--count", &count.to_string()]);
-        let line = capture(&mut command)?;
-        let number = |key: &str| -> Result<u64> {
-            let rest = line.split_once(&format!("\"{key}\":")).map(|(_, rest)| rest);
-            let digits = rest.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(""));
-            digits.and_then(|digits| digits.parse().ok()).with_context(|| format!("no {key} in {line}"))
-        };
-        Ok(Run {
-            operations: number("operations")?,
-            wall_ns: number("wall_ns")?,
-            cpu_ns: number("cpu_ns")?,
-            ..Run::default()
-        })
+        let (name, count) = (format!("fixed-{}", self.name), count.to_string());
+        Run::parse(&capture(&mut workload_command(cgroup, &[&name, "--count", &count]))?)
     }
 
     /// The equal-work gate. The warm-up, a tenth of the work, is recorded too; so are the workload's own

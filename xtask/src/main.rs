@@ -41,9 +41,10 @@ cargo xtask COMMAND [--yes]
                       --all-kernels: also the kernels that are not in every run
   tidy                the house rules: arrows, sensor stems, file lengths, names
   ebpf [--check]      rebuild the checked-in eBPF object and its budget table; --check: prove them current
-  bench [NAME]… [--pairs N] [--write]
-                      what the agent costs this machine (root): idle, getppid, open-close, connect, exec,
-                      bulk, programs; --write: all of them, into docs/benchmarks.md
+  bench [NAME]… [--pairs N] [--against REV] [--write]
+                      what the agent costs this machine (root): getppid, open-close, connect, exec, bulk in
+                      pairs; idle, programs, burst, sustained, sweeps; replay, encoder without a kernel;
+                      --against: pairs with another revision's agent; --write: all, into docs/benchmarks.md
   dist                the release binary, target/dist/tarsier: one static file
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
@@ -98,11 +99,12 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
         }
         "bench" => {
             let pairs = options.value("--pairs")?.map(|pairs| pairs.parse()).transpose()?;
+            let against = options.value("--against")?;
             let write = options.take("--write");
             let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
             options.flags = flags;
             options.finish()?;
-            bench::command(consent, &bench::Choice { names, pairs, write })?;
+            bench::command(consent, &bench::Choice { names, pairs, against, write })?;
         }
         "vm" => {
             let kernel = options.value("--kernel")?.unwrap_or_else(|| "6.1".into());

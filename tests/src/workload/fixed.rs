@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use super::Say;
 
@@ -125,4 +126,77 @@ pub fn bulk(count: usize, say: Say<'_>) -> anyhow::Result<()> {
             other => bail!("the reader got {other:?}, not {expected} bytes"),
         }
     })
+}
+
+/// W8: `count` times a socket begins and stops to listen, on as many threads as there are CPUs: the cheapest
+/// work that makes records, two each time. As fast as it goes.
+pub fn burst(count: usize, say: Say<'_>) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism()?.get();
+    let start = Instant::now();
+    let cpu = cpu_ns()?;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(move || listen_and_stop(&listening()?, count / threads)))
+            .collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(_) => bail!("a thread panicked"),
+        })
+    })?;
+    let (wall, cpu) = (start.elapsed(), cpu_ns()? - cpu);
+    let operations = count / threads * threads;
+    say(&json!({ "operations": operations, "wall_ns": u64::try_from(wall.as_nanos())?, "cpu_ns": cpu }))
+}
+
+/// How long [`paced`] goes on.
+const PACED: Duration = Duration::from_secs(10);
+/// Its steps.
+const STEP: Duration = Duration::from_millis(1);
+
+/// As [`burst`] on one thread, `rate` times a second for ten seconds.
+pub fn paced(rate: usize, say: Say<'_>) -> anyhow::Result<()> {
+    let socket = listening()?;
+    let (start, cpu) = (Instant::now(), cpu_ns()?);
+    let mut done = 0;
+    while start.elapsed() < PACED {
+        let due = (start.elapsed().as_secs_f64() * rate as f64) as usize;
+        listen_and_stop(&socket, due.saturating_sub(done))?;
+        done = due.max(done);
+        // The work is to be spread over time: nothing happens that could be waited for.
+        std::thread::sleep(STEP);
+    }
+    let (wall, cpu) = (start.elapsed(), cpu_ns()? - cpu);
+    say(&json!({ "operations": done, "wall_ns": u64::try_from(wall.as_nanos())?, "cpu_ns": cpu }))
+}
+
+fn listening() -> anyhow::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    Ok(socket)
+}
+
+/// LISTEN and back to CLOSE, `count` times.
+fn listen_and_stop(socket: &Socket, count: usize) -> anyhow::Result<()> {
+    for _ in 0..count {
+        socket.listen(1)?;
+        socket.shutdown(Shutdown::Both)?;
+    }
+    Ok(())
+}
+
+/// S1: `count` established sockets on loopback that do nothing. Says `{sockets}` and keeps them until stdin ends.
+pub fn idle_sockets(count: usize, say: Say<'_>) -> anyhow::Result<()> {
+    let files = u64::try_from(count)? + 64;
+    let limit = rustix::process::Rlimit { current: Some(files), maximum: Some(files) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let port = listener.local_addr()?.port();
+    let mut held = Vec::with_capacity(count);
+    for index in 0..count / 2 {
+        held.push(TcpStream::connect(SocketAddr::from((super::sockets::loopback(index), port)))?);
+        held.push(listener.accept()?.0);
+    }
+    say(&json!({ "sockets": held.len() }))?;
+    std::io::stdin().lines().for_each(drop);
+    Ok(())
 }

@@ -21,7 +21,9 @@ workload refused | reset | server-reset | half-close | matrix | v6 | v4-mapped |
 workload large --bytes N
 workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
 workload demo
-workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk --count N";
+workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst --count N
+workload fixed-paced --count N     (N a second, for ten seconds)
+workload idle-sockets --count N    (until stdin ends)";
 
 /// Runs `workload ARGUMENTS…`.
 pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
@@ -42,6 +44,9 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "fixed-connect" => fixed::connect(number(options, "--count")?, &mut say),
         "fixed-exec" => fixed::exec(number(options, "--count")?, &mut say),
         "fixed-bulk" => fixed::bulk(number(options, "--count")?, &mut say),
+        "fixed-burst" => fixed::burst(number(options, "--count")?, &mut say),
+        "fixed-paced" => fixed::paced(number(options, "--count")?, &mut say),
+        "idle-sockets" => fixed::idle_sockets(number(options, "--count")?, &mut say),
         other => match endings::find(other) {
             Some(run) => run(&mut say),
             None => bail!("no workload {other}\n{USAGE}"),

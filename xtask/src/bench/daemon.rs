@@ -43,11 +43,13 @@ pub(super) struct Thread {
 }
 
 impl Agent {
-    /// Starts the release build on the cgroup: no output, no OTLP endpoint. Returns when it is ready.
-    pub(super) fn start(scope: &Path) -> Result<Self> {
+    /// Starts `binary`, or the release build, on the cgroup: no output, no OTLP endpoint. Returns when it is
+    /// ready.
+    pub(super) fn start(scope: &Path, binary: Option<&Path>) -> Result<Self> {
         // Free now; nobody else on this machine looks for a port in the next moment.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut command = Command::new(target_dir().join("release/tarsier"));
+        let mut command =
+            Command::new(binary.map_or_else(|| target_dir().join("release/tarsier"), Path::to_owned));
         command.args(["run", "--output", "none", "--admin-socket", "", "--listen", &address]);
         command.arg("--scope-cgroup").arg(scope).env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
         let begin = Instant::now();

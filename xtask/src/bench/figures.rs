@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Workload;
+use super::chart::Bar;
 
 /// One run of a workload.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +25,21 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// What a workload says of itself: `{operations, wall_ns, cpu_ns}`.
+    pub(super) fn parse(line: &str) -> Result<Self> {
+        let number = |key: &str| -> Result<u64> {
+            let rest = line.split_once(&format!("\"{key}\":")).map(|(_, rest)| rest);
+            let digits = rest.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or(""));
+            digits.and_then(|digits| digits.parse().ok()).with_context(|| format!("no {key} in {line}"))
+        };
+        Ok(Self {
+            operations: number("operations")?,
+            wall_ns: number("wall_ns")?,
+            cpu_ns: number("cpu_ns")?,
+            ..Self::default()
+        })
+    }
+
     fn per_operation(&self, ns: u64) -> f64 {
         ns as f64 / self.operations.max(1) as f64
     }
@@ -79,11 +95,25 @@ pub(super) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The table of the workloads, in Markdown.
-pub(super) fn table(workloads: &[&Workload], measured: &[Vec<Pair>]) -> Result<String> {
-    let mut out = String::from(
-        "## With the agent against without\n\n\
-         | operation | without, wall | CPU time, change | wall time, change | budget | records/op | lost | agent CPU/op |\n\
+/// The bars of the workloads: change of CPU time.
+pub(super) fn bars(workloads: &[&Workload], measured: &[Vec<Pair>]) -> Vec<Bar> {
+    let bar = |(workload, pairs): (&&Workload, &Vec<Pair>)| {
+        let Ratios { median, least, greatest, .. } = Ratios::of(pairs, |run| run.cpu_ns);
+        Bar { name: workload.what.to_owned(), median, least, greatest, budget: workload.budget }
+    };
+    workloads.iter().zip(measured).map(bar).collect()
+}
+
+/// The table of the workloads, in Markdown; `title` says what is compared, `base` names the first side.
+pub(super) fn table(
+    title: &str,
+    base: &str,
+    workloads: &[&Workload],
+    measured: &[Vec<Pair>],
+) -> Result<String> {
+    let mut out = format!(
+        "## {title}\n\n\
+         | operation | {base}, wall | CPU time, change | wall time, change | budget | records/op | lost | agent CPU/op |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for (workload, pairs) in workloads.iter().zip(measured) {

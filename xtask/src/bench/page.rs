@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::shell::{capture, say, workspace};
 
 const PAGE: &str = "docs/benchmarks.md";
+const PICTURE: &str = "docs/benchmarks.svg";
 
 const TITLE: &str = "\
 # Benchmarks
@@ -54,8 +55,10 @@ pub(super) fn header(pairs: usize) -> Result<String> {
     ))
 }
 
-/// Writes the page.
-pub(super) fn write(report: &str) -> Result<()> {
+/// Writes the page and its picture.
+pub(super) fn write(report: &str, picture: &str) -> Result<()> {
+    let path = workspace().join(PICTURE);
+    std::fs::write(&path, picture).with_context(|| format!("writing {}", path.display()))?;
     let path = workspace().join(PAGE);
     std::fs::write(&path, format!("{TITLE}{report}{METHOD}"))
         .with_context(|| format!("writing {}", path.display()))?;

@@ -23,11 +23,11 @@ const STARTS: usize = 5;
 pub(super) fn idle(cgroup: &Cgroup) -> Result<String> {
     let mut starts = Vec::new();
     for _ in 1..STARTS {
-        let agent = Agent::start(cgroup.path())?;
+        let agent = Agent::start(cgroup.path(), None)?;
         starts.push(agent.start.as_nanos() as f64);
         agent.stop()?;
     }
-    let agent = Agent::start(cgroup.path())?;
+    let agent = Agent::start(cgroup.path(), None)?;
     starts.push(agent.start.as_nanos() as f64);
     say(&format!("idle: {} s on a cgroup where nothing happens", IDLE.as_secs()));
     std::thread::sleep(SETTLE);
@@ -86,7 +86,7 @@ pub(super) fn idle(cgroup: &Cgroup) -> Result<String> {
 /// itself costs some 20 to 40 ns of what it counts, so this run is not compared with anything.
 pub(super) fn programs(cgroup: &Cgroup) -> Result<String> {
     let _stats = Stats::on()?;
-    let agent = Agent::start(cgroup.path())?;
+    let agent = Agent::start(cgroup.path(), None)?;
     let before = agent.look()?;
     for workload in WORKLOADS.iter().filter(|workload| workload.records.0 > 0.0) {
         say(&format!("the programs' own time: {}", workload.name));

@@ -1,0 +1,141 @@
+//! The agent under load: a burst (W8), a sustained rate, and sweeps of idle sockets (S1).
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::daemon::Agent;
+use super::figures::{Run, time};
+use super::workload_command;
+use crate::demo::{Cgroup, Running};
+use crate::shell::{capture, say};
+
+/// Times that a socket of the burst listens and stops: 400,000 records.
+const BURST: usize = 200_000;
+/// Bursts, each with an agent of its own.
+const BURSTS: usize = 5;
+/// Records per second of the sustained load.
+const RATE: u64 = 200_000;
+/// Idle sockets swept.
+const SOCKETS: [usize; 4] = [1_000, 10_000, 20_000, 50_000];
+/// How long sweeps are watched: three rounds of the default interval.
+const WATCHED: Duration = Duration::from_secs(30);
+
+/// W8: as many records as the machine can make, into rings of the default size.
+pub(super) fn burst(cgroup: &Cgroup) -> Result<String> {
+    let mut out = String::from(
+        "## W8, burst\n\n| burst | records | in | rate | lost | agent CPU/record |\n|---|---|---|---|---|---|\n",
+    );
+    for index in 1..=BURSTS {
+        say(&format!("burst {index} of {BURSTS}"));
+        let run = loaded(cgroup, "fixed-burst", BURST)?;
+        let seconds = run.wall_ns as f64 / 1e9;
+        writeln!(
+            out,
+            "| {index} | {} | {:.2} s | {:.0} records/s | {} | {} |",
+            run.records,
+            seconds,
+            run.records as f64 / seconds,
+            run.lost,
+            time(run.agent_ns as f64 / run.records.max(1) as f64)
+        )?;
+    }
+    out.push_str(
+        "\nA socket begins and stops to listen, on every CPU at once; the agent gets what the scheduler leaves it. \
+         Lost records are the kernel side's own count: records = received + lost, or the bench fails.\n\n",
+    );
+    Ok(out)
+}
+
+/// Ten seconds of a rate that nodes do not exceed.
+pub(super) fn sustained(cgroup: &Cgroup) -> Result<String> {
+    say(&format!("{RATE} records/s for ten seconds"));
+    let run = loaded(cgroup, "fixed-paced", usize::try_from(RATE / 2)?)?;
+    let seconds = run.wall_ns as f64 / 1e9;
+    Ok(format!(
+        "## Sustained load\n\n| records | rate | lost | agent CPU | budget |\n|---|---|---|---|---|\n\
+         | {} | {:.0} records/s | {} | {:.4} cores, {} per record | 0.15 cores, no loss |\n\n",
+        run.records,
+        run.records as f64 / seconds,
+        run.lost,
+        run.agent_ns as f64 / run.wall_ns as f64,
+        time(run.agent_ns as f64 / run.records.max(1) as f64)
+    ))
+}
+
+/// One run of a workload under an agent of its own. Every record is accounted for, lost or not.
+fn loaded(cgroup: &Cgroup, workload: &str, count: usize) -> Result<Run> {
+    let agent = Agent::start(cgroup.path(), None)?;
+    let before = agent.look()?;
+    let line = capture(&mut workload_command(cgroup, &[workload, "--count", &count.to_string()]))?;
+    let mut run = Run::parse(&line)?;
+    let after = agent.drained()?;
+    run.agent_ns = after.cpu_ns - before.cpu_ns;
+    run.records = after.records() - before.records();
+    run.lost = after.lost() - before.lost();
+    agent.stop()?;
+    if run.records < 2 * run.operations {
+        bail!("{workload}: {} operations made only {} records", run.operations, run.records);
+    }
+    Ok(run)
+}
+
+/// S1: what looking at idle sockets costs, once per `flows.interval`.
+pub(super) fn sweeps(cgroup: &Cgroup) -> Result<String> {
+    let idle = watched(cgroup, None)?;
+    let mut out = format!(
+        "## S1, sweeps of idle sockets, {} s\n\n\
+         | sockets | agent CPU above none | per socket and sweep | budget |\n|---|---|---|---|\n",
+        WATCHED.as_secs()
+    );
+    for sockets in SOCKETS {
+        say(&format!("{sockets} idle sockets for {} s", WATCHED.as_secs()));
+        let ns = watched(cgroup, Some(sockets))?.saturating_sub(idle);
+        let rounds = WATCHED.as_secs_f64() / 10.0;
+        writeln!(
+            out,
+            "| {sockets} | {:.4} % of a core | {} | {} |",
+            ns as f64 / WATCHED.as_nanos() as f64 * 100.0,
+            time(ns as f64 / rounds / sockets as f64),
+            if sockets == 20_000 { "0.2 %" } else { "" }
+        )?;
+    }
+    out.push('\n');
+    Ok(out)
+}
+
+/// CPU time of the agent, ns, while so many sockets do nothing.
+fn watched(cgroup: &Cgroup, sockets: Option<usize>) -> Result<u64> {
+    let agent = Agent::start(cgroup.path(), None)?;
+    let holder = sockets.map(|sockets| hold(cgroup, sockets)).transpose()?;
+    agent.drained()?;
+    // The first round looks at sockets whose records have just come; the next ones are alike.
+    std::thread::sleep(Duration::from_secs(10));
+    let before: u64 = agent.threads()?.iter().map(|thread| thread.cpu_ns).sum();
+    std::thread::sleep(WATCHED);
+    let after: u64 = agent.threads()?.iter().map(|thread| thread.cpu_ns).sum();
+    let live = agent.look()?.sum("tarsier_flows_live");
+    if sockets.is_some_and(|sockets| live < sockets as u64) {
+        bail!("only {live} connections are live");
+    }
+    drop(holder);
+    agent.stop()?;
+    Ok(after - before)
+}
+
+/// The process that holds the sockets, once they are all there; dropping it closes them.
+fn hold(cgroup: &Cgroup, sockets: usize) -> Result<Running> {
+    let mut command = workload_command(cgroup, &["idle-sockets", "--count", &sockets.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = Running(Command::spawn(&mut command).context("starting the workload")?);
+    let stdout = child.0.stdout.take().context("its output is piped")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    if !line.contains(&format!("\"sockets\":{sockets}")) {
+        bail!("{sockets} sockets could not be had: {line}");
+    }
+    Ok(child)
+}
