@@ -184,10 +184,10 @@ fn listen_and_stop(socket: &Socket, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// S1: `count` established sockets on loopback that do nothing. Says `{sockets}` and keeps them until stdin ends.
+/// S1: `count` established sockets on loopback that do nothing (no more than a process may open). Says `{sockets}` and keeps them until stdin ends.
 pub fn idle_sockets(count: usize, say: Say<'_>) -> anyhow::Result<()> {
-    let files = u64::try_from(count)? + 64;
-    let limit = rustix::process::Rlimit { current: Some(files), maximum: Some(files) };
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = rustix::process::Rlimit { current: limit.maximum, ..limit };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let port = listener.local_addr()?.port();
