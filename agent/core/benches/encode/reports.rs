@@ -12,7 +12,7 @@ use crate::node::Node;
 
 /// Records of the node's life before, and those whose reports are taken.
 const BEFORE: usize = 20_000;
-const TAKEN: usize = 20_000;
+const TAKEN: usize = 2_000;
 
 /// A report that owns what it tells of.
 pub(crate) enum Told {

@@ -16,31 +16,31 @@ const SUPERVISORS: u64 = 4;
 /// Mean time between two new processes.
 const PAUSE_NS: u64 = 1_200_000;
 
-/// Path (the components, the last first), `comm`, its usual arguments.
-const PROGRAMS: &[(&[u8], &str, &[&str])] = &[
-    (b"sh\0bin\0usr\0", "sh", &["sh", "-c", "exec /app/healthcheck --quiet --timeout 5s"]),
+/// Path, `comm`, usual arguments.
+const PROGRAMS: &[(&str, &str, &[&str])] = &[
+    ("/usr/bin/sh", "sh", &["sh", "-c", "exec /app/healthcheck --quiet --timeout 5s"]),
     (
-        b"healthcheck\0app\0",
+        "/app/healthcheck",
         "healthcheck",
         &["/app/healthcheck", "--quiet", "--timeout", "5s", "--url", "http://127.0.0.1:8080/healthz"],
     ),
     (
-        b"curl\0bin\0usr\0",
+        "/usr/bin/curl",
         "curl",
         &["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://10.96.14.2:9090/metrics"],
     ),
     (
-        b"python3.11\0bin\0local\0usr\0",
+        "/usr/local/bin/python3.11",
         "python3",
         &["python3", "-m", "worker.run", "--queue", "orders", "--batch", "50", "--log-level", "info"],
     ),
     (
-        b"node\0bin\0local\0usr\0",
+        "/usr/local/bin/node",
         "node",
         &["node", "--enable-source-maps", "dist/tasks/cleanup.js", "--older-than", "7d"],
     ),
     (
-        b"java\0bin\017\0openjdk\0java\0lib\0opt\0",
+        "/opt/lib/java/openjdk/17/bin/java",
         "java",
         &[
             "java",
@@ -52,15 +52,11 @@ const PROGRAMS: &[(&[u8], &str, &[&str])] = &[
             "--spring.profiles.active=prod",
         ],
     ),
+    ("/usr/bin/git", "git", &["git", "-c", "core.quotepath=false", "fetch", "--depth=1", "origin", "main"]),
+    ("/usr/bin/sed", "sed", &["sed", "-e", "s/[0-9]\\{4\\}/####/g", "/var/log/app/current"]),
+    ("/usr/bin/true", "true", &["true"]),
     (
-        b"git\0bin\0usr\0",
-        "git",
-        &["git", "-c", "core.quotepath=false", "fetch", "--depth=1", "origin", "main"],
-    ),
-    (b"sed\0bin\0usr\0", "sed", &["sed", "-e", "s/[0-9]\\{4\\}/####/g", "/var/log/app/current"]),
-    (b"true\0bin\0usr\0", "true", &["true"]),
-    (
-        b"cc1\013\0x86_64-linux-gnu\0gcc\0lib\0usr\0",
+        "/usr/lib/gcc/x86_64-linux-gnu/13/cc1",
         "cc1",
         &[
             "/usr/lib/gcc/x86_64-linux-gnu/13/cc1",
@@ -74,12 +70,12 @@ const PROGRAMS: &[(&[u8], &str, &[&str])] = &[
             "/tmp/ccq3XkQa.s",
         ],
     ),
-    (b"redis-cli\0bin\0local\0usr\0", "redis-cli", &["redis-cli", "-h", "cache.svc", "-p", "6379", "ping"]),
-    (b"date\0bin\0usr\0", "date", &["date", "+%s"]),
+    ("/usr/local/bin/redis-cli", "redis-cli", &["redis-cli", "-h", "cache.svc", "-p", "6379", "ping"]),
+    ("/usr/bin/date", "date", &["date", "+%s"]),
 ];
 
-/// Working directories, the last component first.
-const FOLDERS: &[&[u8]] = &[b"", b"app\0srv\0", b"workspace\0ci\0home\0", b"app\0lib\0var\0"];
+/// Working directories.
+const FOLDERS: &[&str] = &["/", "/srv/app", "/home/ci/workspace", "/var/lib/app"];
 
 /// What a process does next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -290,13 +286,14 @@ impl Node {
             args.extend_from_slice(argument.as_bytes());
             args.push(0);
         }
+        let (exe, cwd) = (components(exe), components(FOLDERS[(group % FOLDERS.len() as u64) as usize]));
         let program = Program {
-            exe,
-            cwd: FOLDERS[(group % FOLDERS.len() as u64) as usize],
+            exe: &exe,
+            cwd: &cwd,
             args: &args,
             comm,
             inode: 0x10_0000 + program as u64 * 977 + group % 5,
-            uid: if group % 3 == 0 { 0 } else { 1000 + group as u32 },
+            uid: if group.is_multiple_of(3) { 0 } else { 1000 + group as u32 },
             namespaces: group as u32,
         };
         self.writer.exec(self.now_ns, key, parent, cgroup(group), &program);
@@ -312,6 +309,16 @@ impl Node {
         let at_ns = self.now_ns + mean_ns / 2 + self.random.below(mean_ns);
         self.agenda.push(Due { at_ns: Reverse(at_ns), what: step });
     }
+}
+
+/// A path as the kernel side writes it: its components, the last first, each with its NUL.
+fn components(path: &str) -> Vec<u8> {
+    let mut components = Vec::new();
+    for component in path.rsplit('/').filter(|component| !component.is_empty()) {
+        components.extend_from_slice(component.as_bytes());
+        components.push(0);
+    }
+    components
 }
 
 fn cgroup(group: u64) -> u64 {

@@ -5,20 +5,25 @@
 //! neighbours of the same workload form a run. Finishing copies each workload's runs together behind
 //! its resource: one copy at memory speed, and no buffer per workload that could grow large and stay.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::event::Workload;
 
 use super::bodies::Bodies;
+use super::record::Record;
 use super::resource::{self, Identity, Resources};
 use super::wire;
 
 /// Field number of an item in its scope, and of scopes and resources in what holds them.
-const ITEM: u32 = 2;
+const ITEM: u8 = 2;
 const SCOPES: u32 = 2;
 const GROUPS: u32 = 1;
 /// Most bytes of a tag and a length.
 const HEADER_MAX: usize = 6;
+/// Bytes of a new arena.
+const ARENA: usize = 64 << 10;
 /// No further run.
 const END: usize = usize::MAX;
 
@@ -54,8 +59,8 @@ pub(super) struct Batch {
     resources: Resources,
     scope: Vec<u8>,
     max_bytes: usize,
+    /// The items, up to `sealed`; what follows is room.
     arena: Vec<u8>,
-    /// Where the items end: what follows is of an encoder that did not come to its end.
     sealed: usize,
     runs: Vec<Run>,
     groups: Vec<Group>,
@@ -98,40 +103,55 @@ impl Batch {
 
     /// Adds an item that `write` encodes. If the request would exceed its limit by it, the request
     /// without it comes back and the item begins the next one; alone, an item may exceed the limit.
-    /// If `write` panics, the batch is as if it had not been called.
+    ///
+    /// `write` is called again where it found too little room. If it panics, the batch is as before.
     #[inline]
-    pub(super) fn push(&mut self, workload: &Workload, write: impl FnOnce(&mut Vec<u8>)) -> Option<Encoded> {
+    pub(super) fn push<const FIELD: u8>(
+        &mut self,
+        workload: &Workload,
+        mut write: impl FnMut(&mut Record<'_, FIELD>),
+    ) -> Option<Encoded> {
         let start = self.sealed;
-        self.arena.truncate(start);
-        wire::record(&mut self.arena, ITEM, write);
-        let around = self.resources.ensure(workload).len() + self.scope.len() + 2 * HEADER_MAX;
+        let end = loop {
+            let room = self.arena.get_mut(start..).unwrap_or_default();
+            let len = room.len();
+            let mut record = Record::new(room);
+            record.message(ITEM, |record| write(record));
+            if let Some(left) = record.room_left() {
+                break start + len - left;
+            }
+            self.arena.resize((2 * self.arena.len()).max(ARENA), 0);
+        };
+        let known = self.slots.get(workload.index as usize).is_some_and(|slot| *slot != 0);
+        let around = if known { 0 } else { self.around(workload) };
+        if self.items == 0 || end + self.overhead + around <= self.max_bytes {
+            self.link(workload.index, start..end, around);
+            return None;
+        }
+        let before = self.build();
+        self.arena.copy_within(start..end, 0);
+        let around = self.around(workload);
+        self.link(workload.index, 0..end - start, around);
+        Some(before)
+    }
+
+    /// Bytes around the items of a workload that has none yet, at most.
+    fn around(&mut self, workload: &Workload) -> usize {
         let index = workload.index as usize;
         if index >= self.slots.len() {
             self.slots.resize(index + 1, 0);
         }
-        let added = if self.slots[index] == 0 { around } else { 0 };
-        let full = self.items > 0 && self.arena.len() + self.overhead + added > self.max_bytes;
-        let before = full.then(|| {
-            let encoded = self.build();
-            self.arena.drain(..start);
-            encoded
-        });
-        let start = if before.is_some() { 0 } else { start };
-        self.link(workload.index, start, around);
-        before
+        self.resources.ensure(workload).len() + self.scope.len() + 2 * HEADER_MAX
     }
 
     /// The request, if it has any item; begins a new one.
     pub(super) fn finish(&mut self) -> Option<Encoded> {
-        let encoded = (self.items > 0).then(|| self.build());
-        self.arena.clear();
-        self.sealed = 0;
-        encoded
+        (self.items > 0).then(|| self.build())
     }
 
-    /// Enters the item at `start..` of the arena into its workload's group.
-    fn link(&mut self, workload: u32, start: usize, around: usize) {
-        let end = self.arena.len();
+    /// Enters the item at `place` of the arena into its workload's group.
+    fn link(&mut self, workload: u32, place: Range<usize>, around: usize) {
+        let Range { start, end } = place;
         self.sealed = end;
         self.items += 1;
         let slot = self.slots[workload as usize] as usize;
@@ -159,7 +179,7 @@ impl Batch {
         }
     }
 
-    /// The request of all linked items; forgets them, but not the arena.
+    /// The request of all linked items; forgets them.
     fn build(&mut self) -> Encoded {
         let body = self.bodies.take(self.sealed + self.overhead);
         for group in &self.groups {
@@ -182,7 +202,7 @@ impl Batch {
         let items = std::mem::take(&mut self.items);
         self.groups.clear();
         self.runs.clear();
-        self.overhead = 0;
+        (self.sealed, self.overhead) = (0, 0);
         Encoded { body, items }
     }
 }

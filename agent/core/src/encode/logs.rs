@@ -2,35 +2,47 @@
 //!
 //! A process's strings travel once, at exec; fork and exit carry its identity (`tarsier.exec_id`).
 
-use tarsier_abi::exec::{Creds, flag};
+use tarsier_abi::exec::flag;
 
-use crate::event::{Image, Namespaces, Process, Report, What, Workload};
+use crate::event::{Image, Process, Report, What};
 
-use super::attributes::Writer;
 use super::batch::{Batch, Encoded};
-use super::prefix::{bytes, formatted, int, text, when};
+use super::image::Images;
+use super::prefix::{bytes, int, text, when};
+use super::process::{Identities, Parents};
+use super::record::Record;
 use super::redact::Redactor;
 use super::resource::Identity;
 use super::text::{ROOM, Text};
-use super::{Clock, process, wire};
+use super::{Clock, wire};
 
 /// Field number of a `LogRecord`'s attributes.
-const ATTRIBUTES: u8 = 6;
+pub(super) const ATTRIBUTES: u8 = 6;
 /// `SEVERITY_NUMBER_INFO`.
-const INFO: u64 = 9;
+const INFO: u8 = 9;
 
 /// Builds `ExportLogsServiceRequest`s.
 #[derive(Debug)]
 pub struct LogsEncoder {
     batch: Batch,
     redactor: Redactor,
+    identities: Identities<ATTRIBUTES>,
+    parents: Parents<ATTRIBUTES>,
+    images: Images,
     scratch: Vec<u8>,
 }
 
 impl LogsEncoder {
     /// Requests of at most `max_bytes` (a single larger record goes alone).
     pub fn new(identity: &Identity, redactor: Redactor, max_bytes: usize) -> Self {
-        Self { batch: Batch::new(identity, max_bytes), redactor, scratch: Vec::new() }
+        Self {
+            batch: Batch::new(identity, max_bytes),
+            redactor,
+            identities: Identities::new(),
+            parents: Parents::new(),
+            images: Images::new(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Adds the record of an exec, a fork or an exit; flows are spans and are ignored here. If the
@@ -40,18 +52,27 @@ impl LogsEncoder {
         else {
             return None;
         };
-        let Self { batch, redactor, scratch } = self;
-        batch.push(report.workload, |out| {
-            head(out, report, clock);
-            body(out, report.what, process);
-            let mut attributes = Writer::new(out, ATTRIBUTES);
-            common(&mut attributes, process, report.workload, clock);
+        let Self { batch, redactor, identities, parents, images, scratch } = self;
+        batch.push(report.workload, |record| {
+            head(record, report, clock);
+            body(record, report.what, process);
+            identities.append_to(record, process, clock);
+            parents.append_to(record, process.parent);
+            if process.vpid != 0 && process.vpid != process.key.tgid {
+                int!(record, "process.vpid", process.vpid.into());
+            }
+            // Also on the record, for backends that keep resource attributes apart.
+            if !report.workload.container_id.is_empty() {
+                text!(record, "container.id", &report.workload.container_id);
+            }
+            when!(record, "tarsier.process.seeded", process.seeded);
             match report.what {
                 What::Exec { .. } => {
-                    arguments(&mut attributes, &process.image, redactor, scratch);
-                    image(&mut attributes, &process.image);
+                    let image = &*process.image;
+                    arguments(record, image, redactor, scratch);
+                    images.append_to(record, image);
                 }
-                What::Exit { status, .. } => exit(&mut attributes, status),
+                What::Exit { status, .. } => exit(record, status),
                 What::Fork { .. } | What::Flow { .. } => {}
             }
         })
@@ -79,21 +100,22 @@ impl LogsEncoder {
 }
 
 /// Times, severity and name: all that is as long as it always is.
-fn head(out: &mut Vec<u8>, report: &Report<'_>, clock: Clock) {
+#[inline]
+fn head(record: &mut Record<'_, ATTRIBUTES>, report: &Report<'_>, clock: Clock) {
     let name = match report.what {
         What::Exec { .. } => b"tarsier.process.exec",
         What::Fork { .. } => b"tarsier.process.fork",
         What::Exit { .. } | What::Flow { .. } => b"tarsier.process.exit",
     };
-    wire::fixed64(out, 1, clock.unix_ns(report.at_ns));
-    wire::fixed64(out, 11, clock.now_unix_ns);
-    wire::uint(out, 2, INFO);
-    wire::bytes(out, 3, b"INFO");
-    wire::bytes(out, 12, name);
+    record.fixed64(1, clock.unix_ns(report.at_ns));
+    record.fixed64(11, clock.now_unix_ns);
+    record.put([2 << 3 | wire::VARINT, INFO]);
+    record.bytes(3, b"INFO");
+    record.bytes(12, name);
 }
 
 /// A line for people: what happened to which program.
-fn body(out: &mut Vec<u8>, what: What<'_>, process: &Process) {
+fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) {
     let verb = match what {
         What::Exec { .. } => b"exec ",
         What::Fork { .. } => b"fork ",
@@ -105,138 +127,58 @@ fn body(out: &mut Vec<u8>, what: What<'_>, process: &Process) {
     let mut end = Text::new(&mut room);
     if let What::Exit { status, .. } = what {
         let signal = status & 0x7F;
-        end.str(if signal == 0 { " (code " } else { " (signal " });
+        match signal {
+            0 => end.put(*b" (code ", 7),
+            _ => end.put(*b" (signal ", 9),
+        }
         end.decimal(if signal == 0 { status >> 8 & 0xFF } else { signal });
         end.byte(b')');
     }
     let end_len = end.len();
+    // Bytes that are not UTF-8 become others.
     let length = verb.len() + wire::text_len(program) + end_len;
-    wire::header(out, 5, wire::header_len(length) + length);
-    wire::header(out, 1, length);
-    out.extend_from_slice(verb);
-    wire::text_bytes(out, program);
-    let after = out.len() + end_len;
-    out.extend_from_slice(&room);
-    out.truncate(after);
+    if length < 0x7E {
+        record.put([5 << 3 | wire::LENGTH, 2 + length as u8, 1 << 3 | wire::LENGTH, length as u8]);
+    } else {
+        record.header(5, wire::header_len(length) + length);
+        record.header(1, length);
+    }
+    record.put(*verb);
+    if length == verb.len() + program.len() + end_len {
+        record.append(program);
+    } else {
+        record.text(program);
+    }
+    record.put_part(&room, end_len);
 }
 
-fn common(attributes: &mut Writer<'_>, process: &Process, workload: &Workload, clock: Clock) {
-    process::identity(attributes, process, clock);
-    if !process.parent.is_none() {
-        int!(attributes, "process.parent_pid", process.parent.tgid.into());
-        formatted!(attributes, "tarsier.parent_exec_id", |text| text.exec_id(process.parent));
-    }
-    if process.vpid != 0 && process.vpid != process.key.tgid {
-        int!(attributes, "process.vpid", process.vpid.into());
-    }
-    // Also on the record, for backends that keep resource attributes apart.
-    if !workload.container_id.is_empty() {
-        text!(attributes, "container.id", &workload.container_id);
-    }
-    when!(attributes, "tarsier.process.seeded", process.seeded);
-}
-
-fn arguments(attributes: &mut Writer<'_>, image: &Image, redactor: &Redactor, scratch: &mut Vec<u8>) {
+fn arguments(record: &mut Record<'_, ATTRIBUTES>, image: &Image, redactor: &Redactor, scratch: &mut Vec<u8>) {
     if !image.args.is_empty() {
         scratch.clear();
         redactor.argument(&image.args, 0, scratch);
-        attributes.text("process.command", scratch);
-        attributes.texts("process.command_args", image.args.len(), scratch, |index, out| {
-            redactor.argument(&image.args, index, out);
+        bytes!(record, "process.command", scratch);
+        record.put_texts("process.command_args", |record| {
+            for index in 0..image.args.len() {
+                scratch.clear();
+                redactor.argument(&image.args, index, scratch);
+                record.element(scratch);
+            }
         });
     }
     if image.args_truncated {
-        when!(attributes, "tarsier.process.args.truncated", true);
-        int!(attributes, "tarsier.process.args.bytes", image.args_bytes.into());
+        when!(record, "tarsier.process.args.truncated", true);
+        int!(record, "tarsier.process.args.bytes", image.args_bytes.into());
     }
-    when!(attributes, "tarsier.process.args.unreadable", image.flags & flag::ARGS_UNREADABLE != 0);
-}
-
-fn image(attributes: &mut Writer<'_>, image: &Image) {
-    bytes!(attributes, "process.working_directory", &image.cwd);
-    if *image.comm != *process::executable_name(image) {
-        bytes!(attributes, "tarsier.process.comm", &image.comm);
-    }
-    credentials(attributes, &image.creds);
-    namespaces(attributes, &image.ns);
-    if image.tty != 0 {
-        formatted!(attributes, "tarsier.process.tty", |text| text.device(image.tty));
-    }
-    if image.exe_inode != 0 {
-        int!(attributes, "tarsier.exe.inode", image.exe_inode);
-        formatted!(attributes, "tarsier.exe.device", |text| text.device(image.exe_dev));
-        int!(attributes, "tarsier.exe.ctime", image.exe_ctime_ns);
-    }
-    flags(attributes, image.flags);
-}
-
-fn namespaces(attributes: &mut Writer<'_>, ns: &Namespaces) {
-    if ns.mnt != 0 {
-        int!(attributes, "tarsier.process.namespace.mnt", ns.mnt.into());
-    }
-    if ns.pid != 0 {
-        int!(attributes, "tarsier.process.namespace.pid", ns.pid.into());
-    }
-    if ns.net != 0 {
-        int!(attributes, "tarsier.process.namespace.net", ns.net.into());
-    }
-    if ns.user != 0 {
-        int!(attributes, "tarsier.process.namespace.user", ns.user.into());
-    }
-}
-
-fn flags(attributes: &mut Writer<'_>, flags: u32) {
-    // Most processes have none of them.
-    const TOLD: u32 = flag::EXE_UPPER_LAYER
-        | flag::EXE_MEMFD
-        | flag::EXE_UNLINKED
-        | flag::EXE_DETACHED
-        | flag::EXE_TRUNCATED
-        | flag::CWD_DETACHED
-        | flag::CWD_TRUNCATED
-        | flag::KERNEL_THREAD;
-    if flags & TOLD == 0 {
-        return;
-    }
-    when!(attributes, "tarsier.exe.upper_layer", flags & flag::EXE_UPPER_LAYER != 0);
-    when!(attributes, "tarsier.exe.memfd", flags & flag::EXE_MEMFD != 0);
-    when!(attributes, "tarsier.exe.unlinked", flags & flag::EXE_UNLINKED != 0);
-    when!(attributes, "tarsier.exe.detached", flags & flag::EXE_DETACHED != 0);
-    when!(attributes, "tarsier.exe.truncated", flags & flag::EXE_TRUNCATED != 0);
-    when!(attributes, "tarsier.cwd.detached", flags & flag::CWD_DETACHED != 0);
-    when!(attributes, "tarsier.cwd.truncated", flags & flag::CWD_TRUNCATED != 0);
-    when!(attributes, "tarsier.process.kernel_thread", flags & flag::KERNEL_THREAD != 0);
-}
-
-/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`.
-fn credentials(attributes: &mut Writer<'_>, creds: &Creds) {
-    int!(attributes, "process.user.id", creds.euid.into());
-    int!(attributes, "process.real_user.id", creds.uid.into());
-    int!(attributes, "process.saved_user.id", creds.suid.into());
-    int!(attributes, "tarsier.process.group.id", creds.egid.into());
-    int!(attributes, "tarsier.process.real_group.id", creds.gid.into());
-    if creds.loginuid != u32::MAX {
-        int!(attributes, "tarsier.process.loginuid", creds.loginuid.into());
-    }
-    formatted!(attributes, "tarsier.process.capabilities.effective", |text| text.hex16(creds.cap_effective));
-    formatted!(attributes, "tarsier.process.capabilities.permitted", |text| text.hex16(creds.cap_permitted));
-    if creds.cap_inheritable != 0 {
-        formatted!(attributes, "tarsier.process.capabilities.inheritable", |text| {
-            text.hex16(creds.cap_inheritable);
-        });
-    }
-    if creds.cap_ambient != 0 {
-        formatted!(attributes, "tarsier.process.capabilities.ambient", |text| text.hex16(creds.cap_ambient));
-    }
+    when!(record, "tarsier.process.args.unreadable", image.flags & flag::ARGS_UNREADABLE != 0);
 }
 
 /// An exit code, or else the signal that ended the process.
-fn exit(attributes: &mut Writer<'_>, status: u32) {
+fn exit(record: &mut Record<'_, ATTRIBUTES>, status: u32) {
     let signal = status & 0x7F;
     if signal == 0 {
-        int!(attributes, "process.exit.code", (status >> 8 & 0xFF).into());
+        int!(record, "process.exit.code", (status >> 8 & 0xFF).into());
         return;
     }
-    int!(attributes, "tarsier.process.exit.signal", signal.into());
-    when!(attributes, "tarsier.process.exit.core_dumped", status & 0x80 != 0);
+    int!(record, "tarsier.process.exit.signal", signal.into());
+    when!(record, "tarsier.process.exit.core_dumped", status & 0x80 != 0);
 }

@@ -15,7 +15,7 @@ pub(super) const BEFORE_KEY: usize = 4;
 /// Bytes of a head beside its key: up to the value's own tag.
 pub(super) const AROUND_KEY: usize = BEFORE_KEY + 3;
 /// Bytes beside the key of a head with room for a varint.
-pub(super) const INT: usize = AROUND_KEY + 8;
+pub(super) const INT: usize = AROUND_KEY + wire::SHORT_VARINT;
 /// Bytes beside the key of a head with a string's length.
 pub(super) const TEXT: usize = AROUND_KEY + 1;
 
@@ -94,12 +94,22 @@ macro_rules! text {
     }};
 }
 
-/// Writes a string whose bytes need not be UTF-8; nothing if it is empty.
+/// Writes a string whose bytes need not be UTF-8.
 macro_rules! bytes {
     ($attributes:expr, $key:expr, $value:expr) => {{
         use $crate::encode::prefix;
         const HEAD: [u8; $key.len() + prefix::TEXT] = prefix::head($key, prefix::STRING_VALUE, 0);
         $attributes.put_bytes(&HEAD, $value)
+    }};
+}
+
+/// As [`bytes`], unless it is empty.
+macro_rules! some_bytes {
+    ($attributes:expr, $key:expr, $value:expr) => {{
+        let value: &[u8] = $value;
+        if !value.is_empty() {
+            $crate::encode::prefix::bytes!($attributes, $key, value);
+        }
     }};
 }
 
@@ -117,7 +127,7 @@ macro_rules! constant {
     ($attributes:expr, $key:expr, $value:expr) => {{
         use $crate::encode::prefix;
         const WHOLE: [u8; $key.len() + $value.len() + prefix::TEXT] = prefix::known($key, $value);
-        $attributes.put(&WHOLE)
+        $attributes.put_whole(&WHOLE)
     }};
 }
 
@@ -136,9 +146,9 @@ macro_rules! when {
         use $crate::encode::prefix;
         const WHOLE: [u8; $key.len() + prefix::AROUND_KEY + 1] = prefix::truth($key);
         if $value {
-            $attributes.put(&WHOLE);
+            $attributes.put_whole(&WHOLE);
         }
     }};
 }
 
-pub(super) use {bytes, constant, double, formatted, int, text, when};
+pub(super) use {bytes, constant, double, formatted, int, some_bytes, text, when};

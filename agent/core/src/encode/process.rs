@@ -1,30 +1,15 @@
-//! Attributes of a process that several signals share.
+//! Attributes of a process that several records share, encoded once.
+//!
+//! The caches are direct-mapped: a process has one place in them, and takes it from whoever had it. A
+//! place holds the bytes and all that they depend on, and is checked against it.
 
 use tarsier_abi::TaskKey;
 
 use crate::event::{Image, Process};
 
 use super::Clock;
-use super::attributes::Writer;
-use super::prefix::{bytes, formatted, int};
-
-/// What identifies a process on every record about it: fixed from its exec to its exit.
-pub(super) fn identity(attributes: &mut Writer<'_>, process: &Process, clock: Clock) {
-    pid_and_path(attributes, process);
-    name_and_birth(attributes, process, clock);
-}
-
-fn pid_and_path(attributes: &mut Writer<'_>, process: &Process) {
-    int!(attributes, "process.pid", process.key.tgid.into());
-    bytes!(attributes, "process.executable.path", &process.image.exe);
-}
-
-fn name_and_birth(attributes: &mut Writer<'_>, process: &Process, clock: Clock) {
-    bytes!(attributes, "process.executable.name", executable_name(&process.image));
-    let created = clock.unix_ns(process.key.start_boottime);
-    formatted!(attributes, "process.creation.time", |text| text.rfc3339(created));
-    formatted!(attributes, "tarsier.exec_id", |text| text.exec_id(process.key));
-}
+use super::prefix::{formatted, int, some_bytes};
+use super::record::Record;
 
 /// Last component of the executable's path; `comm` for what has none.
 pub(super) fn executable_name(image: &Image) -> &[u8] {
@@ -34,71 +19,159 @@ pub(super) fn executable_name(image: &Image) -> &[u8] {
     }
 }
 
-/// [`identity`] encoded once per process, for signals with many records of the same process: a cache
-/// in which every process has one place, and takes it from whoever had it.
+/// What identifies a process on every record about it: fixed from its exec to its exit. `FIELD` is that
+/// of attributes in the records.
 #[derive(Debug)]
-pub(super) struct Identities {
-    /// The attributes' field number in the messages they are appended to.
-    field: u8,
-    slots: Box<[Slot]>,
+pub(super) struct Identities<const FIELD: u8> {
+    places: Box<[IdentityPlace]>,
 }
 
-/// Encoded attributes and all that they depend on.
 #[derive(Clone, Debug, Default)]
-struct Slot {
-    key: TaskKey,
+struct IdentityPlace {
+    /// [`None`]: empty.
+    key: Option<TaskKey>,
     /// The wall clock may have stepped since.
     boot_to_unix_ns: u64,
     /// Where in `bytes` the executable's path is: of one key it changes when an exec record comes late.
     exe_start: usize,
     exe_end: usize,
     bytes: Vec<u8>,
+    /// The time of creation, which an exec does not change.
+    birth: Vec<u8>,
 }
 
-impl Identities {
+impl<const FIELD: u8> Identities<FIELD> {
     /// As many processes as have their records mixed, within a second-level cache: 512 × 400 bytes.
-    const SLOTS_LOG2: u32 = 9;
+    const PLACES_LOG2: u32 = 9;
 
-    pub(super) fn new(field: u8) -> Self {
-        Self { field, slots: vec![Slot::default(); 1 << Self::SLOTS_LOG2].into() }
+    pub(super) fn new() -> Self {
+        Self { places: vec![IdentityPlace::default(); 1 << Self::PLACES_LOG2].into() }
     }
 
-    pub(super) fn append_to(&mut self, out: &mut Vec<u8>, process: &Process, clock: Clock) {
-        let field = self.field;
-        let Some(slot) = self.slots.get_mut(place(&process.key)) else { return };
-        if slot.is_of(process, clock) {
-            out.extend_from_slice(&slot.bytes);
+    pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, process: &Process, clock: Clock) {
+        // One place for all executions of a process: after a fork comes an exec.
+        let number = spread(process.key.start_boottime ^ u64::from(process.key.tgid) << 40);
+        let Some(place) = self.places.get_mut((number >> (64 - Self::PLACES_LOG2)) as usize) else { return };
+        if place.is_of(process, clock) {
+            record.append(&place.bytes);
             return;
         }
-        let start = out.len();
-        pid_and_path(&mut Writer::new(out, field), process);
-        let exe_end = out.len() - start;
-        name_and_birth(&mut Writer::new(out, field), process, clock);
-        slot.key = process.key;
-        slot.boot_to_unix_ns = clock.boot_to_unix_ns;
-        (slot.exe_start, slot.exe_end) = (exe_end.saturating_sub(process.image.exe.len()), exe_end);
-        slot.bytes.clear();
-        slot.bytes.extend_from_slice(out.get(start..).unwrap_or_default());
+        let born = place.knows_birth_of(process, clock);
+        // What is interrupted here is not to be found later.
+        place.key = None;
+        let IdentityPlace { birth, bytes, .. } = place;
+        let mut exe_end = 0;
+        let mut whole = false;
+        record.keep(
+            |record| {
+                record.keep(|record| pid_and_path(record, process), |written| exe_end = written.len());
+                some_bytes!(record, "process.executable.name", executable_name(&process.image));
+                if born {
+                    record.append(birth);
+                } else {
+                    birth.clear();
+                    record.keep(|record| created(record, process, clock), |written| birth.extend(written));
+                }
+                formatted!(record, "tarsier.exec_id", |text| text.exec_id(process.key));
+            },
+            |written| {
+                bytes.clear();
+                bytes.extend_from_slice(written);
+                whole = true;
+            },
+        );
+        if whole {
+            place.key = Some(process.key);
+            place.boot_to_unix_ns = clock.boot_to_unix_ns;
+            (place.exe_start, place.exe_end) = (exe_end.saturating_sub(process.image.exe.len()), exe_end);
+        }
     }
 }
 
-impl Slot {
+fn pid_and_path<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process) {
+    int!(record, "process.pid", process.key.tgid.into());
+    some_bytes!(record, "process.executable.path", &process.image.exe);
+}
+
+fn created<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process, clock: Clock) {
+    let created = clock.unix_ns(process.key.start_boottime);
+    formatted!(record, "process.creation.time", |text| text.rfc3339(created));
+}
+
+impl IdentityPlace {
     /// Whether these are the attributes of `process` as of now. A path that is not UTF-8 was written as
     /// another, and a name from elsewhere is not told by the path: both are encoded anew.
     #[inline]
     fn is_of(&self, process: &Process, clock: Clock) -> bool {
         let exe = &*process.image.exe;
-        self.key == process.key
+        self.key == Some(process.key)
             && self.boot_to_unix_ns == clock.boot_to_unix_ns
             && self.bytes.get(self.exe_start..self.exe_end) == Some(exe)
             && exe.last().is_some_and(|last| *last != b'/')
     }
+
+    #[inline]
+    fn knows_birth_of(&self, process: &Process, clock: Clock) -> bool {
+        self.key.is_some_and(|key| key.start_boottime == process.key.start_boottime)
+            && self.boot_to_unix_ns == clock.boot_to_unix_ns
+    }
 }
 
-/// Where a process's slot is.
+/// What tells the parent: few processes have many children.
+#[derive(Debug)]
+pub(super) struct Parents<const FIELD: u8> {
+    places: Box<[ParentPlace]>,
+}
+
+/// Longest form of both attributes: a pid of 5 bytes, an exec id of 38.
+const PARENT: usize = "process.parent_pid".len() + 7 + 5 + "tarsier.parent_exec_id".len() + 8 + 38;
+
+#[derive(Clone, Debug)]
+struct ParentPlace {
+    /// [`TaskKey::NONE`]: empty.
+    key: TaskKey,
+    len: usize,
+    bytes: [u8; PARENT],
+}
+
+impl<const FIELD: u8> Parents<FIELD> {
+    /// 256 × 128 bytes.
+    const PLACES_LOG2: u32 = 8;
+
+    pub(super) fn new() -> Self {
+        let empty = ParentPlace { key: TaskKey::NONE, len: 0, bytes: [0; PARENT] };
+        Self { places: vec![empty; 1 << Self::PLACES_LOG2].into() }
+    }
+
+    pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, parent: TaskKey) {
+        if parent.is_none() {
+            return;
+        }
+        let key = parent.start_boottime ^ u64::from(parent.tgid) << 40 ^ u64::from(parent.exec) << 32;
+        let number = (spread(key) >> (64 - Self::PLACES_LOG2)) as usize;
+        let Some(place) = self.places.get_mut(number) else { return };
+        if place.key == parent {
+            record.put_part(&place.bytes, place.len);
+            return;
+        }
+        place.key = TaskKey::NONE;
+        record.keep(
+            |record| {
+                int!(record, "process.parent_pid", parent.tgid.into());
+                formatted!(record, "tarsier.parent_exec_id", |text| text.exec_id(parent));
+            },
+            |written| {
+                if let Some(room) = place.bytes.get_mut(..written.len()) {
+                    room.copy_from_slice(written);
+                    (place.key, place.len) = (parent, written.len());
+                }
+            },
+        );
+    }
+}
+
+/// Fibonacci hashing: the high bits depend on all of the key.
 #[inline]
-fn place(key: &TaskKey) -> usize {
-    // Fibonacci hashing: the high bits of the product depend on all of the key.
-    let key = key.start_boottime ^ u64::from(key.tgid).rotate_left(20) ^ u64::from(key.exec).rotate_left(40);
-    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Identities::SLOTS_LOG2)) as usize
+pub(super) fn spread(key: u64) -> u64 {
+    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

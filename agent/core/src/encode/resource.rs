@@ -123,7 +123,7 @@ fn encode<'a>(attributes: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
         for (key, value) in attributes.filter(|(_, value)| !value.is_empty()) {
             if !seen.contains(&key) {
                 seen.push(key);
-                Writer::new(out, 1).text(key, value.as_bytes());
+                Writer::new(out, 1).text(key, value);
             }
         }
     });

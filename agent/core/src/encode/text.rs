@@ -26,9 +26,9 @@ impl<'a> Text<'a> {
         self.len
     }
 
-    /// Stores all of `bytes`, of which the first `len` count.
+    /// Appends the first `len` of `bytes`.
     #[inline]
-    fn store<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
+    pub(super) fn put<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
         if let Some(room) = self.room.get_mut(self.len..).and_then(|room| room.first_chunk_mut()) {
             *room = bytes;
             self.len += len;
@@ -37,42 +37,39 @@ impl<'a> Text<'a> {
 
     #[inline]
     pub(super) fn byte(&mut self, byte: u8) {
-        self.store([byte], 1);
-    }
-
-    pub(super) fn str(&mut self, text: &str) {
-        if let Some(room) = self.room.get_mut(self.len..self.len + text.len()) {
-            room.copy_from_slice(text.as_bytes());
-            self.len += text.len();
-        }
+        self.put([byte], 1);
     }
 
     /// In decimal.
     #[inline]
     pub(super) fn decimal(&mut self, value: u32) {
         const GROUP: u32 = 100_000_000;
+        if value < 10 {
+            self.byte(b'0' + value as u8);
+            return;
+        }
         if value >= GROUP {
             self.decimal(value / GROUP);
-            self.store(digits(value % GROUP), 8);
+            self.put(digits(value % GROUP), 8);
             return;
         }
         let all = u64::from_le_bytes(digits(value));
         // Leading zeros are the lowest bytes; the last digit stays.
         let zeros = ((all & 0x0F0F_0F0F_0F0F_0F0F | 1 << 56).trailing_zeros() / 8) as usize;
-        self.store((all >> (8 * zeros)).to_le_bytes(), 8 - zeros);
+        self.put((all >> (8 * zeros)).to_le_bytes(), 8 - zeros);
     }
 
     /// In hexadecimal, no more digits than it needs.
     #[inline]
     pub(super) fn hex(&mut self, value: u64) {
         let zeros = ((value | 1).leading_zeros() / 4) as usize;
-        self.store(hex_digits(value << (4 * zeros)), 16 - zeros);
+        self.put(hex_digits(value << (4 * zeros)), 16 - zeros);
     }
 
     /// In hexadecimal, 16 digits.
     #[inline]
     pub(super) fn hex16(&mut self, value: u64) {
-        self.store(hex_digits(value), 16);
+        self.put(hex_digits(value), 16);
     }
 
     /// `tarsier.exec_id`: start (hex), pid, exec counter; unique within a boot of a host.
@@ -99,19 +96,18 @@ impl<'a> Text<'a> {
     }
 
     fn v4(&mut self, address: Ipv4Addr) {
-        for (position, octet) in address.octets().into_iter().enumerate() {
-            if position > 0 {
-                self.byte(b'.');
-            }
-            self.decimal(u32::from(octet));
+        for octet in address.octets() {
+            self.put(OCTETS[usize::from(octet)], 2 + usize::from(octet > 9) + usize::from(octet > 99));
         }
+        // Each brought its dot.
+        self.len = self.len.saturating_sub(1);
     }
 
     /// As RFC 5952 wants it: the longest run of zeros, of two at least and the first of equal ones, is
     /// `::`; a mapped IPv4 address ends as one.
     fn v6(&mut self, address: Ipv6Addr) {
         if let Some(mapped) = address.to_ipv4_mapped() {
-            self.str("::ffff:");
+            self.put(*b"::ffff:", 7);
             self.v4(mapped);
             return;
         }
@@ -132,7 +128,7 @@ impl<'a> Text<'a> {
         for (position, segment) in segments.into_iter().enumerate() {
             if gap.len() > 1 && gap.contains(&position) {
                 if position == gap.start {
-                    self.str("::");
+                    self.put(*b"::", 2);
                 }
                 continue;
             }
@@ -151,13 +147,32 @@ impl<'a> Text<'a> {
         let [y3, y2, y1, y0, m1, m0, d1, d0] = digits((year * 10_000 + month * 100 + day) as u32);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let [_, _, h1, h0, i1, i0, s1, s0] = digits(hour * 10_000 + minute * 100 + second);
-        self.store([y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b'T'], 11);
-        self.store([h1, h0, b':', i1, i0, b':', s1, s0, b'.'], 9);
+        self.put([y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b'T'], 11);
+        self.put([h1, h0, b':', i1, i0, b':', s1, s0, b'.'], 9);
         self.byte(b'0' + (nanos / 100_000_000) as u8);
-        self.store(digits(nanos % 100_000_000), 8);
+        self.put(digits(nanos % 100_000_000), 8);
         self.byte(b'Z');
     }
 }
+
+/// Octets in decimal, each with a dot behind it.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut octets = [[0; 4]; 256];
+    let mut value = 0;
+    while value < octets.len() {
+        let (hundreds, tens) = (b'0' + (value / 100) as u8, b'0' + (value / 10 % 10) as u8);
+        let ones = b'0' + (value % 10) as u8;
+        octets[value] = if value > 99 {
+            [hundreds, tens, ones, b'.']
+        } else if value > 9 {
+            [tens, ones, b'.', 0]
+        } else {
+            [ones, b'.', 0, 0]
+        };
+        value += 1;
+    }
+    octets
+};
 
 /// The eight decimal digits of a value below 10⁸, the first in front: halves, then quarters, then
 /// digits are told apart in all lanes of a word at once, dividing by multiplication.
@@ -249,9 +264,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out() {
         let text = in_string(|text| {
-            text.str(&"x".repeat(53));
+            text.put([b'x'; 53], 53);
             text.hex16(1);
-            text.str("yz!");
+            text.put(*b"yz!", 3);
             text.byte(b'.');
         });
         assert_eq!(text, format!("{}yz!", "x".repeat(53)));

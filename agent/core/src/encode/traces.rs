@@ -10,34 +10,39 @@ use tarsier_abi::tcp::state;
 
 use crate::event::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload};
 
-use super::attributes::Writer;
 use super::batch::{Batch, Encoded};
 use super::ids::FlowIds;
 use super::prefix::{constant, double, formatted, int, text, when};
 use super::process::Identities;
+use super::record::Record;
 use super::resource::Identity;
-use super::text::{ROOM, Text};
 use super::{Clock, wire};
 
 /// Field number of a `Span`'s attributes.
 const ATTRIBUTES: u8 = 9;
 /// `SPAN_KIND_INTERNAL`, `SERVER`, `CLIENT`.
-const INTERNAL: u64 = 1;
-const SERVER: u64 = 2;
-const CLIENT: u64 = 3;
+const INTERNAL: u8 = 1;
+const SERVER: u8 = 2;
+const CLIENT: u8 = 3;
 /// `STATUS_CODE_ERROR`.
-const ERROR: u64 = 2;
+const ERROR: u8 = 2;
+/// Tag of `Span.flags`: field 16 as `fixed32`, a varint of two bytes.
+const FLAGS_TAG: [u8; 2] = [0x80 | wire::FIXED32, 16 >> 4];
 /// `Span.flags`: sampled, and "it is known whether the parent is remote".
 const FLAGS: u32 = 0x101;
 /// `Span.flags`: the parent is remote.
 const REMOTE_PARENT: u32 = 0x200;
+
+/// The event between start and end.
+const ESTABLISHED: &[u8; 11] = b"established";
 
 /// Builds `ExportTraceServiceRequest`s.
 #[derive(Debug)]
 pub struct TracesEncoder {
     batch: Batch,
     ids: FlowIds,
-    identities: Identities,
+    words: Words,
+    identities: Identities<ATTRIBUTES>,
 }
 
 impl TracesEncoder {
@@ -46,7 +51,8 @@ impl TracesEncoder {
         Self {
             batch: Batch::new(identity, max_bytes),
             ids: FlowIds::new(&identity.flow_key),
-            identities: Identities::new(ATTRIBUTES),
+            words: Words { by_code: vec![Vec::new(); Words::CODES] },
+            identities: Identities::new(),
         }
     }
 
@@ -57,21 +63,23 @@ impl TracesEncoder {
         if flow.kind != FlowKind::Closed {
             return None;
         }
-        let Self { batch, ids, identities } = self;
-        batch.push(report.workload, |out| {
-            head(out, flow, ids, clock);
-            let attributes = &mut Writer::new(out, ATTRIBUTES);
-            ends(attributes, flow);
-            counters(attributes, flow);
-            state_and_role(attributes, flow);
-            owner(attributes, flow, process, report.workload, identities, clock);
-            if flow.established_ns != 0 {
-                wire::message(out, 11, |out| {
-                    wire::fixed64(out, 1, clock.unix_ns(flow.established_ns));
-                    wire::bytes(out, 2, b"established");
-                });
+        let Self { batch, ids, words, identities } = self;
+        batch.push(report.workload, |record| {
+            head(record, flow, ids, clock);
+            ends(record, flow);
+            counters(record, flow);
+            words.append_to(record, flow);
+            when!(record, "tarsier.flow.start_observed", flow.start_observed);
+            if flow.net_ns != 0 {
+                int!(record, "tarsier.flow.net_ns", flow.net_ns.into());
             }
-            error(out, flow);
+            owner(record, flow, process, report.workload, identities, clock);
+            if flow.established_ns != 0 {
+                record.put([11 << 3 | wire::LENGTH, 9 + 2 + ESTABLISHED.len() as u8]);
+                record.fixed64(1, clock.unix_ns(flow.established_ns));
+                record.bytes(2, ESTABLISHED);
+            }
+            error(record, flow);
         })
     }
 
@@ -97,138 +105,142 @@ impl TracesEncoder {
 }
 
 /// Ids, name, kind and times.
-fn head(out: &mut Vec<u8>, flow: &Flow, ids: &FlowIds, clock: Clock) {
+fn head(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow, ids: &FlowIds, clock: Clock) {
     let ids = ids.of(flow);
-    wire::bytes(out, 1, &ids.trace);
-    wire::bytes(out, 2, &ids.span);
+    record.bytes(1, &ids.trace);
+    record.bytes(2, &ids.span);
     let mut flags = FLAGS;
     if let Some(parent) = &ids.parent {
-        wire::bytes(out, 4, parent);
+        record.bytes(4, parent);
         flags |= REMOTE_PARENT;
     }
-    wire::fixed32(out, 16, flags);
-    let kind = match flow.role {
-        Role::Client => CLIENT,
-        Role::Server => SERVER,
-        Role::Unknown => INTERNAL,
+    record.put(FLAGS_TAG);
+    record.put(flags.to_le_bytes());
+    // The client's port is a number out of a hat and would make every name different.
+    let (kind, port) = match flow.role {
+        Role::Client => (CLIENT, flow.peer.1),
+        Role::Server => (SERVER, flow.local.1),
+        Role::Unknown => (INTERNAL, 0),
     };
-    name(out, flow);
-    wire::uint(out, 6, kind);
-    wire::fixed64(out, 7, clock.unix_ns(flow.start_ns));
-    wire::fixed64(out, 8, clock.unix_ns(flow.end_ns.max(flow.start_ns)));
+    record.format(5, |text| {
+        text.put(*b"TCP ", if kind == INTERNAL { 3 } else { 4 });
+        if kind != INTERNAL {
+            text.decimal(port.into());
+        }
+    });
+    record.put([6 << 3 | wire::VARINT, kind]);
+    record.fixed64(7, clock.unix_ns(flow.start_ns));
+    record.fixed64(8, clock.unix_ns(flow.end_ns.max(flow.start_ns)));
 }
 
-/// `TCP` and the port of the server, if it is known which end that is: the client's is a number out
-/// of a hat and would make every name different.
-fn name(out: &mut Vec<u8>, flow: &Flow) {
-    let start = out.len();
-    out.extend_from_slice(&[5 << 3 | wire::LENGTH, 0]);
-    out.extend_from_slice(&[0; ROOM]);
-    let Some(room) = out.last_chunk_mut() else { return };
-    let mut text = Text::new(room);
-    text.str("TCP");
-    if flow.role != Role::Unknown {
-        text.byte(b' ');
-        text.decimal(if flow.role == Role::Client { flow.peer.1 } else { flow.local.1 }.into());
-    }
-    let len = text.len();
-    out[start + 1] = len as u8;
-    out.truncate(start + 2 + len);
-}
-
-fn ends(attributes: &mut Writer<'_>, flow: &Flow) {
+fn ends(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
     let (source, destination) = match flow.role {
         Role::Server => (flow.peer, flow.local),
         Role::Client | Role::Unknown => (flow.local, flow.peer),
     };
-    formatted!(attributes, "source.address", |text| text.address(source.0));
-    int!(attributes, "source.port", source.1.into());
-    formatted!(attributes, "destination.address", |text| text.address(destination.0));
-    int!(attributes, "destination.port", destination.1.into());
-    constant!(attributes, "network.transport", "tcp");
-    match flow.local.0 {
-        IpAddr::V4(_) => constant!(attributes, "network.type", "ipv4"),
-        IpAddr::V6(_) => constant!(attributes, "network.type", "ipv6"),
-    }
+    formatted!(record, "source.address", |text| text.address(source.0));
+    int!(record, "source.port", source.1.into());
+    formatted!(record, "destination.address", |text| text.address(destination.0));
+    int!(record, "destination.port", destination.1.into());
 }
 
-fn counters(attributes: &mut Writer<'_>, flow: &Flow) {
+fn counters(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
     let counters = &flow.counters;
     let sent = (counters.bytes_sent, counters.segments_sent);
     let received = (counters.bytes_received, counters.segments_received);
     let (forward, reverse) = if flow.role == Role::Server { (received, sent) } else { (sent, received) };
-    int!(attributes, "flow.bytes.total", forward.0);
-    int!(attributes, "flow.packets.total", forward.1.into());
-    int!(attributes, "flow.reverse.bytes.total", reverse.0);
-    int!(attributes, "flow.reverse.packets.total", reverse.1.into());
-    int!(attributes, "tarsier.flow.retransmits", counters.retransmits.into());
+    int!(record, "flow.bytes.total", forward.0);
+    int!(record, "flow.packets.total", forward.1.into());
+    int!(record, "flow.reverse.bytes.total", reverse.0);
+    int!(record, "flow.reverse.packets.total", reverse.1.into());
+    int!(record, "tarsier.flow.retransmits", counters.retransmits.into());
     let measured = |micros: u32| micros != 0 && micros != u32::MAX;
     let seconds = |micros: u32| f64::from(micros) / 1e6;
     if measured(counters.srtt_us) {
-        double!(attributes, "tarsier.tcp.rtt.smoothed", seconds(counters.srtt_us));
+        double!(record, "tarsier.tcp.rtt.smoothed", seconds(counters.srtt_us));
     }
     if measured(counters.min_rtt_us) {
-        double!(attributes, "tarsier.tcp.rtt.min", seconds(counters.min_rtt_us));
+        double!(record, "tarsier.tcp.rtt.min", seconds(counters.min_rtt_us));
     }
     if measured(flow.handshake_rtt_us) {
-        double!(attributes, "tarsier.tcp.handshake.duration", seconds(flow.handshake_rtt_us));
+        double!(record, "tarsier.tcp.handshake.duration", seconds(flow.handshake_rtt_us));
     }
 }
 
-fn state_and_role(attributes: &mut Writer<'_>, flow: &Flow) {
+/// What of a span is one of a few words: all attributes of that kind together, encoded at their first use.
+#[derive(Debug)]
+struct Words {
+    by_code: Vec<Vec<u8>>,
+}
+
+impl Words {
+    /// A bit for the family, one for the role, three for the reason and four for the state.
+    const CODES: usize = 1 << 9;
+
+    fn append_to(&mut self, record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
+        let unknown = flow.role == Role::Unknown;
+        let small =
+            usize::from(flow.local.0.is_ipv6()) | usize::from(unknown) << 1 | (flow.reason as usize) << 2;
+        let code = small | usize::from(flow.state) << 5;
+        match self.by_code.get_mut(code) {
+            Some(known) if !known.is_empty() => record.append(known),
+            Some(empty) => record.keep(|record| words(record, flow), |written| empty.extend(written)),
+            None => words(record, flow),
+        }
+    }
+}
+
+fn words(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
+    constant!(record, "network.transport", "tcp");
+    match flow.local.0 {
+        IpAddr::V4(_) => constant!(record, "network.type", "ipv4"),
+        IpAddr::V6(_) => constant!(record, "network.type", "ipv6"),
+    }
     match flow.role {
-        Role::Unknown => constant!(attributes, "flow.role.source", "unknown"),
-        Role::Client | Role::Server => constant!(attributes, "flow.role.source", "kernel"),
+        Role::Unknown => constant!(record, "flow.role.source", "unknown"),
+        Role::Client | Role::Server => constant!(record, "flow.role.source", "kernel"),
     }
     // IPFIX element 136: seen ending, or known to be gone only because its record had no room.
     match flow.reason {
-        CloseReason::Lost => constant!(attributes, "flow.end_reason", "lack_of_resources"),
-        _ => constant!(attributes, "flow.end_reason", "end_of_flow_detected"),
+        CloseReason::Lost => constant!(record, "flow.end_reason", "lack_of_resources"),
+        _ => constant!(record, "flow.end_reason", "end_of_flow_detected"),
     }
-    text!(
-        attributes,
-        "tarsier.flow.close_reason",
-        match flow.reason {
-            CloseReason::Closed => "closed",
-            CloseReason::Reset => "reset",
-            CloseReason::Refused => "refused",
-            CloseReason::Timeout => "timeout",
-            CloseReason::Error => "error",
-            CloseReason::Lost => "lost",
-        }
-    );
+    match flow.reason {
+        CloseReason::Closed => constant!(record, "tarsier.flow.close_reason", "closed"),
+        CloseReason::Reset => constant!(record, "tarsier.flow.close_reason", "reset"),
+        CloseReason::Refused => constant!(record, "tarsier.flow.close_reason", "refused"),
+        CloseReason::Timeout => constant!(record, "tarsier.flow.close_reason", "timeout"),
+        CloseReason::Error => constant!(record, "tarsier.flow.close_reason", "error"),
+        CloseReason::Lost => constant!(record, "tarsier.flow.close_reason", "lost"),
+    }
     if let Some(name) = state_name(flow.state) {
-        text!(attributes, "flow.connection.state", name);
-    }
-    when!(attributes, "tarsier.flow.start_observed", flow.start_observed);
-    if flow.net_ns != 0 {
-        int!(attributes, "tarsier.flow.net_ns", flow.net_ns.into());
+        text!(record, "flow.connection.state", name);
     }
 }
 
 fn owner(
-    attributes: &mut Writer<'_>,
+    record: &mut Record<'_, ATTRIBUTES>,
     flow: &Flow,
     process: Option<&Process>,
     workload: &Workload,
-    identities: &mut Identities,
+    identities: &mut Identities<ATTRIBUTES>,
     clock: Clock,
 ) {
     if let Some(process) = process {
-        identities.append_to(attributes.out(), process, clock);
+        identities.append_to(record, process, clock);
     } else if !flow.owner.is_none() {
-        int!(attributes, "process.pid", flow.owner.tgid.into());
-        formatted!(attributes, "tarsier.exec_id", |text| text.exec_id(flow.owner));
+        int!(record, "process.pid", flow.owner.tgid.into());
+        formatted!(record, "tarsier.exec_id", |text| text.exec_id(flow.owner));
     }
-    when!(attributes, "tarsier.flow.owner_from_listener", flow.owner_from_listener);
-    // Also on the span, for backends that keep resource attributes apart.
+    when!(record, "tarsier.flow.owner_from_listener", flow.owner_from_listener);
+    // Also on the span, for backends that keep resource record apart.
     if !workload.container_id.is_empty() {
-        text!(attributes, "container.id", &workload.container_id);
+        text!(record, "container.id", &workload.container_id);
     }
 }
 
 /// `error.type` and the status of a connection that failed; a lost close record is no failure.
-fn error(out: &mut Vec<u8>, flow: &Flow) {
+fn error(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
     let name = match flow.reason {
         CloseReason::Closed | CloseReason::Lost => return,
         CloseReason::Refused => "refused",
@@ -236,18 +248,16 @@ fn error(out: &mut Vec<u8>, flow: &Flow) {
         CloseReason::Timeout => "timeout",
         CloseReason::Error => errno_name(flow.errno).unwrap_or_default(),
     };
-    let mut attributes = Writer::new(out, ATTRIBUTES);
     match name {
         // The value that OpenTelemetry reserves for an error without a name.
-        "" if flow.errno == 0 => constant!(attributes, "error.type", "_OTHER"),
-        "" => formatted!(attributes, "error.type", |text| {
-            text.str("errno_");
+        "" if flow.errno == 0 => constant!(record, "error.type", "_OTHER"),
+        "" => formatted!(record, "error.type", |text| {
+            text.put(*b"errno_", 6);
             text.decimal(flow.errno.into());
         }),
-        name => text!(attributes, "error.type", name),
+        name => text!(record, "error.type", name),
     }
-    wire::header(out, 15, 2);
-    wire::uint(out, 3, ERROR);
+    record.put([15 << 3 | wire::LENGTH, 2, 3 << 3 | wire::VARINT, ERROR]);
 }
 
 /// Linux's numbers (asm-generic/errno.h) of what a TCP socket can end with.

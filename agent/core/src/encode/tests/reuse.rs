@@ -94,14 +94,14 @@ proptest! {
         for (workload, _, happening) in &happenings {
             let workload = &workloads[*workload];
             let hurt = catch_unwind(AssertUnwindSafe(|| {
-                batches[1].push(workload, |out| {
-                    out.extend_from_slice(&item(happening));
+                batches[1].push::<6>(workload, |record| {
+                    record.append(&item(happening));
                     std::panic::resume_unwind(Box::new(()));
                 })
             }));
             prop_assert!(hurt.is_err());
             for (batch, requests) in batches.iter_mut().zip(&mut requests) {
-                requests.extend(batch.push(workload, |out| out.extend_from_slice(&item(happening))));
+                requests.extend(batch.push::<6>(workload, |record| record.append(&item(happening))));
             }
             prop_assert_eq!(batches[0].len(), batches[1].len());
         }

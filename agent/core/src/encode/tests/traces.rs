@@ -137,8 +137,6 @@ fn attributes(
         int("source.port", ends[0].1),
         text("destination.address", ends[1].0.to_string()),
         int("destination.port", ends[1].1),
-        text("network.transport", "tcp"),
-        text("network.type", if matches!(flow.local.0, IpAddr::V4(_)) { "ipv4" } else { "ipv6" }),
         count("flow.bytes.total", bytes[0]),
         int("flow.packets.total", packets[0]),
         count("flow.reverse.bytes.total", bytes[1]),
@@ -151,6 +149,8 @@ fn attributes(
     all.extend(seconds("tarsier.tcp.rtt.smoothed", counters.srtt_us));
     all.extend(seconds("tarsier.tcp.rtt.min", counters.min_rtt_us));
     all.extend(seconds("tarsier.tcp.handshake.duration", flow.handshake_rtt_us));
+    all.push(text("network.transport", "tcp"));
+    all.push(text("network.type", if matches!(flow.local.0, IpAddr::V4(_)) { "ipv4" } else { "ipv6" }));
     all.push(text("flow.role.source", if flow.role == Role::Unknown { "unknown" } else { "kernel" }));
     let lost = flow.reason == CloseReason::Lost;
     all.push(text("flow.end_reason", if lost { "lack_of_resources" } else { "end_of_flow_detected" }));

@@ -1,0 +1,127 @@
+//! Attributes of what a process runs, beside its arguments: told at exec.
+
+use tarsier_abi::exec::{Creds, flag};
+
+use crate::event::{Image, Namespaces};
+
+use super::prefix::{formatted, int, some_bytes, when};
+use super::process::{executable_name, spread};
+use super::record::Record;
+
+/// Field of attributes in a `LogRecord`.
+const FIELD: u8 = super::logs::ATTRIBUTES;
+
+/// Writes them all.
+#[derive(Debug)]
+pub(super) struct Images {
+    contexts: Box<[Context]>,
+}
+
+/// Credentials and namespaces: the processes of a container have few combinations of them. Encoded once;
+/// direct-mapped as the caches of `process.rs`.
+#[derive(Clone, Debug, Default)]
+struct Context {
+    /// What `bytes` say; [`None`]: empty.
+    of: Option<(Creds, Namespaces)>,
+    bytes: Vec<u8>,
+}
+
+impl Images {
+    /// 128 × 600 bytes.
+    const PLACES_LOG2: u32 = 7;
+
+    pub(super) fn new() -> Self {
+        Self { contexts: vec![Context::default(); 1 << Self::PLACES_LOG2].into() }
+    }
+
+    pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
+        some_bytes!(record, "process.working_directory", &image.cwd);
+        if *image.comm != *executable_name(image) {
+            some_bytes!(record, "tarsier.process.comm", &image.comm);
+        }
+        self.context(record, image);
+        if image.tty != 0 {
+            formatted!(record, "tarsier.process.tty", |text| text.device(image.tty));
+        }
+        if image.exe_inode != 0 {
+            int!(record, "tarsier.exe.inode", image.exe_inode);
+            formatted!(record, "tarsier.exe.device", |text| text.device(image.exe_dev));
+            int!(record, "tarsier.exe.ctime", image.exe_ctime_ns);
+        }
+        if image.flags != 0 {
+            flags(record, image.flags);
+        }
+    }
+
+    fn context(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
+        let (creds, ns) = (&image.creds, &image.ns);
+        let number = spread(u64::from(ns.mnt) << 32 ^ u64::from(creds.euid) << 8 ^ creds.cap_effective);
+        let Some(place) = self.contexts.get_mut((number >> (64 - Self::PLACES_LOG2)) as usize) else {
+            return;
+        };
+        if place.of.as_ref().is_some_and(|(known, of)| known == creds && of == ns) {
+            record.append(&place.bytes);
+            return;
+        }
+        place.of = None;
+        record.keep(
+            |record| {
+                credentials(record, creds);
+                namespaces(record, ns);
+            },
+            |written| {
+                place.bytes.clear();
+                place.bytes.extend_from_slice(written);
+                place.of = Some((*creds, *ns));
+            },
+        );
+    }
+}
+
+/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`.
+fn credentials(record: &mut Record<'_, FIELD>, creds: &Creds) {
+    int!(record, "process.user.id", creds.euid.into());
+    int!(record, "process.real_user.id", creds.uid.into());
+    int!(record, "process.saved_user.id", creds.suid.into());
+    int!(record, "tarsier.process.group.id", creds.egid.into());
+    int!(record, "tarsier.process.real_group.id", creds.gid.into());
+    if creds.loginuid != u32::MAX {
+        int!(record, "tarsier.process.loginuid", creds.loginuid.into());
+    }
+    formatted!(record, "tarsier.process.capabilities.effective", |text| text.hex16(creds.cap_effective));
+    formatted!(record, "tarsier.process.capabilities.permitted", |text| text.hex16(creds.cap_permitted));
+    if creds.cap_inheritable != 0 {
+        formatted!(record, "tarsier.process.capabilities.inheritable", |text| {
+            text.hex16(creds.cap_inheritable);
+        });
+    }
+    if creds.cap_ambient != 0 {
+        formatted!(record, "tarsier.process.capabilities.ambient", |text| text.hex16(creds.cap_ambient));
+    }
+}
+
+fn namespaces(record: &mut Record<'_, FIELD>, ns: &Namespaces) {
+    if ns.mnt != 0 {
+        int!(record, "tarsier.process.namespace.mnt", ns.mnt.into());
+    }
+    if ns.pid != 0 {
+        int!(record, "tarsier.process.namespace.pid", ns.pid.into());
+    }
+    if ns.net != 0 {
+        int!(record, "tarsier.process.namespace.net", ns.net.into());
+    }
+    if ns.user != 0 {
+        int!(record, "tarsier.process.namespace.user", ns.user.into());
+    }
+}
+
+fn flags(record: &mut Record<'_, FIELD>, flags: u32) {
+    when!(record, "tarsier.exe.upper_layer", flags & flag::EXE_UPPER_LAYER != 0);
+    when!(record, "tarsier.exe.memfd", flags & flag::EXE_MEMFD != 0);
+    when!(record, "tarsier.exe.unlinked", flags & flag::EXE_UNLINKED != 0);
+    when!(record, "tarsier.exe.detached", flags & flag::EXE_DETACHED != 0);
+    when!(record, "tarsier.exe.truncated", flags & flag::EXE_TRUNCATED != 0);
+    when!(record, "tarsier.cwd.detached", flags & flag::CWD_DETACHED != 0);
+    when!(record, "tarsier.cwd.truncated", flags & flag::CWD_TRUNCATED != 0);
+    when!(record, "tarsier.process.kernel_thread", flags & flag::KERNEL_THREAD != 0);
+}
