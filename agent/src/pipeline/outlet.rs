@@ -148,6 +148,15 @@ impl Outlet {
         self.sink.exporter()
     }
 
+    /// Items in the request under construction.
+    pub(super) fn encoding(&self, signal: Signal) -> u32 {
+        match signal {
+            Signal::Logs => self.logs.items(),
+            Signal::Traces => self.traces.items(),
+            Signal::Metrics => self.metrics.items(),
+        }
+    }
+
     /// Takes one finished report.
     pub(super) fn report(&mut self, report: &Report<'_>) {
         if let Some(printer) = &mut self.printer {

@@ -34,8 +34,14 @@ pub(super) struct Stages {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) execs: u64,
+    pub(super) forks: u64,
+    pub(super) exits: u64,
+    /// Changes of processes that were evicted before they could be reported.
+    pub(super) unreported: u64,
     /// Connections that are over.
     pub(super) connections: u64,
+    /// Looks at connections that live on.
+    pub(super) live: u64,
     /// Payload bytes, both ways.
     pub(super) bytes: u64,
     /// Flows whose process is not known.
@@ -171,11 +177,17 @@ impl Stages {
 
     fn report_changes(&mut self, outlet: &mut Outlet) {
         for change in self.changes.drain(..) {
-            let Some(what) = self.processes.what(&change) else { continue };
-            let (What::Exec { process } | What::Fork { process } | What::Exit { process, .. }) = what else {
+            let Some(what) = self.processes.what(&change) else {
+                self.totals.unreported += 1;
                 continue;
             };
-            self.totals.execs += u64::from(matches!(what, What::Exec { .. }));
+            let (process, total) = match what {
+                What::Exec { process } => (process, &mut self.totals.execs),
+                What::Fork { process } => (process, &mut self.totals.forks),
+                What::Exit { process, .. } => (process, &mut self.totals.exits),
+                What::Flow { .. } => continue,
+            };
+            *total += 1;
             let workload = self.cgroups.lookup(process.cgroup);
             let report = Report { at_ns: change.at_ns, workload, what };
             self.guard.note(Stage::Report, 1, catch(|| outlet.report(&report)));
@@ -186,7 +198,10 @@ impl Stages {
         for flow in self.finished.drain(..) {
             let process = self.processes.resolve(&flow.owner);
             self.totals.unattributed += u64::from(process.is_none());
-            self.totals.connections += u64::from(flow.kind == FlowKind::Closed);
+            match flow.kind {
+                FlowKind::Closed => self.totals.connections += 1,
+                FlowKind::Live => self.totals.live += 1,
+            }
             self.totals.bytes += flow.delta.bytes_sent + flow.delta.bytes_received;
             let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, &flow, process));
             self.aggregate.record(&flow, workload.index);

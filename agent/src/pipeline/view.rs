@@ -9,6 +9,7 @@ use tarsier_core::event::{Flow, Malformed, Process, Role};
 
 use super::Pipeline;
 use super::guard::Stage;
+use super::stages::Totals;
 use crate::export::otlp::OtlpExporter;
 use crate::export::{DropCause, Signal};
 use crate::host::usage;
@@ -50,6 +51,10 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     }
     if let Some(exporter) = pipeline.feed.engine.outlet.exporter() {
         exported(exporter, &mut out);
+        for signal in Signal::ALL {
+            let encoding = u64::from(pipeline.feed.engine.outlet.encoding(signal));
+            out.push(Metric::ExporterWaiting, &["otlp", signal.name(), "encoding"], encoding);
+        }
     }
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
@@ -106,14 +111,23 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
         ("missed_exit", processes.missed_exits),
         ("stray_args", processes.stray_args),
         ("cut_args", processes.cut_args),
-        ("unreported", processes.unreported),
+        ("unreported", processes.unreported + stages.totals.unreported),
     ] {
         out.push(Metric::ProcessAnomalies, &[kind], count);
+    }
+    out.push(Metric::ProcessArguments, &[], processes.joined_args);
+    out.push(Metric::ProcessWaiting, &[], stages.processes.waiting() as u64);
+    let Totals { execs, forks, exits, connections, live, .. } = stages.totals;
+    for (kind, count) in
+        [("exec", execs), ("fork", forks), ("exit", exits), ("flow", connections), ("live", live)]
+    {
+        out.push(Metric::Reports, &[kind], count);
     }
     out.push(Metric::CgroupsUnattributed, &[], stages.cgroups.counters().unattributed);
     out.push(Metric::RecordsUnattributed, &[Sensor::Tcp.name()], stages.totals.unattributed);
     let flows = stages.flows.counts();
     out.push(Metric::FlowsLive, &[], stages.flows.len() as u64);
+    out.push(Metric::FlowsBegun, &[], flows.begun);
     out.push(Metric::FlowsLost, &[], flows.lost_close);
     out.push(Metric::FlowsEvicted, &[], flows.evicted);
     for (kind, count) in [
@@ -139,6 +153,8 @@ fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {
         for cause in DropCause::ALL {
             out.push(Metric::ExporterItems, &["otlp", name, "dropped", cause.name()], counts.dropped(cause));
         }
+        out.push(Metric::ExporterWaiting, &["otlp", name, "queued"], counts.queued);
+        out.push(Metric::ExporterWaiting, &["otlp", name, "in_flight"], counts.in_flight);
         out.push(Metric::ExporterRequests, &["otlp", name, "first"], counts.requests - counts.retries);
         out.push(Metric::ExporterRequests, &["otlp", name, "retry"], counts.retries);
     }

@@ -187,6 +187,8 @@ fn look_at(slot: &mut SweepSlot) {
     let counters = sock::counters(sock);
     let after = sock::identity(sock);
     slot.tuple.state = sock.read(&field::SOCK_STATE);
+    // What is there instead: user space may know too little of the one that it looks for to tell.
+    (slot.tuple.local_port, slot.tuple.peer_port) = before.ports;
     let same = before.is(&wanted) & after.is(&wanted);
     let settled = before.is(&after) & !busy;
     slot.status = if same & (slot.tuple.state != state::CLOSE) {

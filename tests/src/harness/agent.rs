@@ -85,6 +85,31 @@ impl Agent {
         self.daemon.assert_running().context("the agent")
     }
 
+    /// Stops it in its tracks (SIGSTOP) until [`Agent::resume`].
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.daemon.signal(Signal::STOP)
+    }
+
+    /// Lets a paused one go on (SIGCONT).
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.daemon.signal(Signal::CONT)
+    }
+
+    /// Has the scheduler give all of its threads only the time that nobody else wants (`SCHED_IDLE`), or a
+    /// share like everybody's.
+    pub fn set_idle(&self, idle: bool) -> anyhow::Result<()> {
+        let policy = if idle { libc::SCHED_IDLE } else { libc::SCHED_OTHER };
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))?.flatten() {
+            let thread: i32 = thread.file_name().to_str().unwrap_or_default().parse()?;
+            let parameters = libc::sched_param { sched_priority: 0 };
+            // SAFETY: the kernel reads the parameters during the call only.
+            if unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) } != 0 {
+                return Err(std::io::Error::last_os_error()).context("sched_setscheduler");
+            }
+        }
+        Ok(())
+    }
+
     /// Its resident memory, bytes.
     pub fn resident_bytes(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;

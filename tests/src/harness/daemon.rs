@@ -155,11 +155,16 @@ impl Daemon {
         Ok(self.child.try_wait()?)
     }
 
+    /// Sends `signal`.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a child has a pid")?;
+        kill_process(pid, signal).with_context(|| format!("{signal:?}"))
+    }
+
     /// Sends `signal` and waits for the end.
     pub fn end(&mut self, signal: Signal, deadline: Duration) -> anyhow::Result<Ended> {
         let start = Instant::now();
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a child has a pid")?;
-        kill_process(pid, signal)?;
+        self.signal(signal)?;
         let status = exit::wait(&mut self.child, deadline)?;
         Ok(Ended { status, took: start.elapsed() })
     }

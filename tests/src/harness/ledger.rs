@@ -1,9 +1,10 @@
 //! The agent's own account of what it saw, sent and lost: its Prometheus page, read and added up.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tarsier_abi::Sensor;
 
 /// Records that kernel programs set out to write, by `sensor`.
@@ -12,7 +13,11 @@ pub const PRODUCED: &str = "tarsier_records_produced_total";
 pub const RECEIVED: &str = "tarsier_records_received_total";
 /// Records lost in the kernel, by `sensor` and `reason`.
 pub const LOST: &str = "tarsier_records_lost_total";
-/// Items handed to an exporter, by `exporter`, `signal`, `outcome` (sent, rejected, dropped) and `cause`.
+/// Runs of a program that the kernel skipped, by `program`.
+pub const SKIPPED: &str = "tarsier_program_recursion_misses_total";
+/// Events reported, by `kind`.
+pub const REPORTS: &str = "tarsier_reports_total";
+/// Items handed to an exporter, by `exporter`, `signal`, `outcome` (enqueued, sent, rejected, dropped) and `cause`.
 pub const ITEMS: &str = "tarsier_exporter_items_total";
 /// Bytes that wait in an exporter's queue, by `exporter`.
 pub const QUEUE_BYTES: &str = "tarsier_exporter_queue_bytes";
@@ -40,7 +45,7 @@ impl Ledger {
         Ok(Self::parse(&body))
     }
 
-    fn parse(page: &str) -> Self {
+    pub(super) fn parse(page: &str) -> Self {
         let lines = page.lines().filter(|line| !line.starts_with('#'));
         // The value follows the last space: label values may hold spaces, values may not.
         let samples = lines.filter_map(|line| {
@@ -73,6 +78,26 @@ impl Ledger {
             bail!("/metrics has no metric {name}; it has: {}", names.join(" "));
         }
         Ok(sum)
+    }
+
+    /// As [`Ledger::sum`], of whole numbers.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<u64> {
+        let sum = self.sum(name, labels)?;
+        // Whole numbers are exact up to 2^53.
+        ensure!(sum >= 0.0 && sum.fract() == 0.0 && sum < 9e15, "{name} is no count: {sum}");
+        Ok(sum as u64)
+    }
+
+    /// Every value that `label` has in the series of `name`, in order, but the empty one.
+    pub fn values(&self, name: &str, label: &str) -> BTreeSet<String> {
+        let of = |series: &str| {
+            let labels = series.strip_prefix(name)?.strip_prefix('{')?;
+            let start = format!("{label}=\"");
+            let at = labels.find(&start).filter(|at| *at == 0 || labels[..*at].ends_with(','))?;
+            let value = labels[at + start.len()..].split('"').next()?;
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        self.samples.iter().filter_map(|(series, _)| of(series)).collect()
     }
 
     /// Items of `signal` (logs, traces, metrics) that the endpoint took.
@@ -139,6 +164,10 @@ mod tests {
         assert_eq!(ledger.sum("a_total", &[("k", "w"), ("sensor", "exec")]).unwrap(), 4.0);
         assert_eq!(ledger.sum("a_total", &[("nsor", "exec")]).unwrap(), 0.0);
         assert_eq!(ledger.sum("b", &[]).unwrap(), 1.5);
+        assert_eq!(ledger.count("a_total", &[]).unwrap(), 7);
+        assert!(ledger.count("b", &[]).is_err(), "1.5 is no count");
+        let values: Vec<_> = ledger.values("a_total", "k").into_iter().collect();
+        assert_eq!(values, ["v", "w"]);
         let error = ledger.sum("c", &[]).unwrap_err().to_string();
         assert!(error.contains("no metric c") && error.contains("a_total_more"), "{error}");
     }

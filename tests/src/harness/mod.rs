@@ -1,11 +1,13 @@
 //! What a test holds: guards that clean up on drop, the agent as a child process, an OTLP server,
 //! and eyes on the kernel. Waiting is always for an event, with a deadline.
 
+pub mod accounts;
 pub mod agent;
 pub mod attributes;
 pub mod cgroup;
 pub mod daemon;
 pub mod dns;
+pub mod equation;
 pub mod exit;
 pub mod http;
 pub mod jail;

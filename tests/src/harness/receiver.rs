@@ -31,7 +31,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::seen::Seen;
-use super::wire::{Fuse, Wire};
+use super::wire::{Cut, Fuse, Link, Wire};
 
 /// Largest request accepted, bytes: the default of the Collector is 20 MiB, of tonic 4 MiB.
 const REQUEST_MAX: usize = 20 << 20;
@@ -50,6 +50,20 @@ pub enum Behaviour {
     RejectOne,
     /// Takes everything, after this long.
     Slow(Duration),
+    /// Takes nothing and does not answer.
+    Silent,
+    /// Takes nothing and closes its half of the connection instead of an answer.
+    HalfClose,
+    /// Takes everything, and resets the connection instead of an answer.
+    KeepUnanswered,
+}
+
+/// What becomes of a request that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    All,
+    AllButTheFirst,
+    AllUnanswered,
 }
 
 #[derive(Default)]
@@ -70,20 +84,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts the request and applies the behaviour; Ok says whether the first item is to be rejected.
-    async fn arrive(&self) -> Result<bool, Status> {
+    /// Counts the request and applies the behaviour; `link` is the connection, if it is one that can be cut.
+    async fn arrive(&self, link: Option<Arc<Link>>) -> Result<Taken, Status> {
         let behaviour = {
             let mut state = self.lock();
             state.seen.requests += 1;
-            if !matches!(state.behaviour, Behaviour::Accept | Behaviour::Slow(_)) {
+            let taken = [Behaviour::Accept, Behaviour::KeepUnanswered].contains(&state.behaviour);
+            if !taken && !matches!(state.behaviour, Behaviour::Slow(_)) {
                 state.seen.refused += 1;
             }
             state.behaviour
         };
         self.changed.notify_all();
         match behaviour {
-            Behaviour::Accept => Ok(false),
-            Behaviour::RejectOne => Ok(true),
+            Behaviour::Accept => Ok(Taken::All),
+            Behaviour::RejectOne => Ok(Taken::AllButTheFirst),
             Behaviour::Refuse(code) => Err(Status::new(code, "as the test told it")),
             Behaviour::Throttle(delay) => {
                 let details = ErrorDetails::with_retry_info(Some(delay));
@@ -91,7 +106,17 @@ impl Shared {
             }
             Behaviour::Slow(delay) => {
                 tokio::time::sleep(delay).await;
-                Ok(false)
+                Ok(Taken::All)
+            }
+            Behaviour::Silent => std::future::pending().await,
+            Behaviour::HalfClose => {
+                cut(link.as_deref(), Cut::HalfClose)?;
+                // Never arrives: the connection takes no answers any more.
+                Err(Status::unavailable("as the test told it"))
+            }
+            Behaviour::KeepUnanswered => {
+                cut(link.as_deref(), Cut::Reset)?;
+                Ok(Taken::AllUnanswered)
             }
         }
     }
@@ -102,6 +127,11 @@ impl Shared {
     }
 }
 
+fn cut(link: Option<&Link>, cut: Cut) -> Result<(), Status> {
+    link.ok_or_else(|| Status::internal("this connection cannot be cut"))?.cut(cut);
+    Ok(())
+}
+
 struct Service(Arc<Shared>);
 
 #[tonic::async_trait]
@@ -110,19 +140,19 @@ impl LogsService for Service {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let reject = self.0.arrive().await?;
+        let taken = self.0.arrive(request.extensions().get().cloned()).await?;
         let mut groups = request.into_inner().resource_logs;
         let first = groups
             .iter_mut()
             .flat_map(|group| &mut group.scope_logs)
             .find(|scope| !scope.log_records.is_empty());
         let mut partial_success = None;
-        if let Some(scope) = first.filter(|_| reject) {
+        if let Some(scope) = first.filter(|_| taken == Taken::AllButTheFirst) {
             scope.log_records.remove(0);
             let error_message = "as the test told it".to_owned();
             partial_success = Some(ExportLogsPartialSuccess { rejected_log_records: 1, error_message });
         }
-        self.0.keep(|seen| seen.add_logs(groups));
+        self.0.keep(|seen| seen.add_logs(groups, taken == Taken::AllUnanswered));
         Ok(Response::new(ExportLogsServiceResponse { partial_success }))
     }
 }
@@ -133,17 +163,17 @@ impl TraceService for Service {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let reject = self.0.arrive().await?;
+        let taken = self.0.arrive(request.extensions().get().cloned()).await?;
         let mut groups = request.into_inner().resource_spans;
         let first =
             groups.iter_mut().flat_map(|group| &mut group.scope_spans).find(|scope| !scope.spans.is_empty());
         let mut partial_success = None;
-        if let Some(scope) = first.filter(|_| reject) {
+        if let Some(scope) = first.filter(|_| taken == Taken::AllButTheFirst) {
             scope.spans.remove(0);
             let error_message = "as the test told it".to_owned();
             partial_success = Some(ExportTracePartialSuccess { rejected_spans: 1, error_message });
         }
-        self.0.keep(|seen| seen.add_spans(groups));
+        self.0.keep(|seen| seen.add_spans(groups, taken == Taken::AllUnanswered));
         Ok(Response::new(ExportTraceServiceResponse { partial_success }))
     }
 }

@@ -69,6 +69,10 @@ pub struct Seen {
     pub requests: usize,
     /// Those that were refused, in part or whole.
     pub refused: usize,
+    /// Log records that were kept although the connection broke before the answer: they come again.
+    pub unanswered_logs: usize,
+    /// Spans likewise.
+    pub unanswered_spans: usize,
 }
 
 impl Seen {
@@ -85,22 +89,26 @@ impl Seen {
             .filter(move |span| span.attributes().int(names::DESTINATION_PORT) == Some(i64::from(port)))
     }
 
-    pub(super) fn add_logs(&mut self, groups: Vec<ResourceLogs>) {
+    pub(super) fn add_logs(&mut self, groups: Vec<ResourceLogs>, unanswered: bool) {
+        let before = self.logs.len();
         for group in groups {
             let resource: Arc<[_]> =
                 group.resource.map(|resource| resource.attributes).unwrap_or_default().into();
             let records = group.scope_logs.into_iter().flat_map(|scope| scope.log_records);
             self.logs.extend(records.map(|item| Item { resource: Arc::clone(&resource), item }));
         }
+        self.unanswered_logs += if unanswered { self.logs.len() - before } else { 0 };
     }
 
-    pub(super) fn add_spans(&mut self, groups: Vec<ResourceSpans>) {
+    pub(super) fn add_spans(&mut self, groups: Vec<ResourceSpans>, unanswered: bool) {
+        let before = self.spans.len();
         for group in groups {
             let resource: Arc<[_]> =
                 group.resource.map(|resource| resource.attributes).unwrap_or_default().into();
             let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
             self.spans.extend(spans.map(|item| Item { resource: Arc::clone(&resource), item }));
         }
+        self.unanswered_spans += if unanswered { self.spans.len() - before } else { 0 };
     }
 
     pub(super) fn add_metrics(&mut self, groups: Vec<ResourceMetrics>) {

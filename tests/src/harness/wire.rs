@@ -1,6 +1,8 @@
-//! The server's end of a connection, which can be told to break.
+//! The server's end of a connection, which can be told to break: after so many bytes read (a [`Fuse`]), or
+//! where an answer is due (a [`Link`]).
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 /// Bytes that may still be read before connections break; none = never break.
 #[derive(Debug, Default)]
@@ -50,26 +52,61 @@ impl Fuse {
     }
 }
 
+/// How a connection ends where an answer is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// By a reset.
+    Reset,
+    /// By the end of the server's half: it reads on, and says nothing any more.
+    HalfClose,
+}
+
+/// One connection as its requests see it.
+#[derive(Debug, Default)]
+pub struct Link {
+    cut: Mutex<Option<Cut>>,
+}
+
+impl Link {
+    /// From now on nothing more is written, and the connection ends so.
+    pub fn cut(&self, cut: Cut) {
+        *self.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(cut);
+    }
+
+    fn is_cut(&self) -> Option<Cut> {
+        *self.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 /// A connection that a [`Fuse`] can cut in the middle of a request, with a reset as a crashed server
 /// makes it.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
     fuse: Arc<Fuse>,
+    link: Arc<Link>,
 }
 
 impl Wire {
     /// An accepted connection.
     pub fn new(stream: TcpStream, fuse: Arc<Fuse>) -> Self {
-        Self { stream, fuse }
+        Self { stream, fuse, link: Arc::default() }
+    }
+
+    /// Breaks it with a reset, as a crashed server does.
+    fn reset(&self) -> io::Error {
+        // If it cannot be set, the connection ends in an orderly way, and the test says what is missing.
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        io::ErrorKind::ConnectionReset.into()
     }
 }
 
 impl Connected for Wire {
-    type ConnectInfo = TcpConnectInfo;
+    /// Among the extensions of every request.
+    type ConnectInfo = Arc<Link>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+        Arc::clone(&self.link)
     }
 }
 
@@ -84,8 +121,7 @@ impl AsyncRead for Wire {
         let read = buffer.filled().len() - before;
         if matches!(result, Poll::Ready(Ok(()))) && read > 0 && self.fuse.burn(read) {
             buffer.set_filled(before);
-            socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            return Poll::Ready(Err(self.reset()));
         }
         result
     }
@@ -97,7 +133,15 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match self.link.is_cut() {
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+            Some(Cut::Reset) => Poll::Ready(Err(self.reset())),
+            Some(Cut::HalfClose) => {
+                // Fails only if the peer has gone altogether.
+                let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+                Poll::Ready(Ok(bytes.len()))
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,6 @@ mod floor;
 mod hooks;
 mod identity;
 mod lockdown;
-mod outage;
 mod preexisting;
 mod refusals;
 mod shutdown;
@@ -23,7 +22,6 @@ pub fn tests() -> Vec<Test> {
         exactly_once::TESTS,
         preexisting::TESTS,
         shutdown::TESTS,
-        outage::TESTS,
         identity::TESTS,
         hooks::TESTS,
         floor::TESTS,

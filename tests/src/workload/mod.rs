@@ -1,6 +1,7 @@
 //! What tests and `cargo xtask demo` make the machine do: short-lived processes and TCP connections
 //! whose every detail is printed, one JSON line each, to be compared with what the agent says.
 
+pub mod burst;
 pub mod connections;
 pub mod endings;
 pub mod fixed;
@@ -16,6 +17,7 @@ use serde_json::Value;
 /// How to call it, for people.
 pub const USAGE: &str = "workload processes --count N --marker TEXT
 workload connections --count N
+workload burst --count N
 workload fork | threads | thread-exec
 workload refused | reset | server-reset | half-close | matrix | v6 | v4-mapped | dual-stack
 workload large --bytes N
@@ -33,6 +35,7 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
     match name {
         "processes" => processes::run(number(options, "--count")?, option(options, "--marker")?, &mut say),
         "connections" => connections::run(number(options, "--count")?, &mut say),
+        "burst" => burst::run(number(options, "--count")?, &mut say),
         "fork" => processes::fork(&mut say),
         "threads" => processes::threads(),
         "thread-exec" => processes::thread_exec(),

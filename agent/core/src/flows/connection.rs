@@ -114,6 +114,12 @@ impl Connection {
         established && self.close_ns == 0 && self.held_until_ns == 0 && self.proven_isn().is_some()
     }
 
+    /// Whether a sweep has to look at it although it cannot recognise it: it began, and the record that
+    /// tells its numbers has not come (yet).
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.has_start() && self.close_ns == 0 && self.held_until_ns == 0 && !self.can_be_swept()
+    }
+
     /// Whether waiting any longer is of no use: it is over, or it never was a connection.
     pub(super) fn is_over(&self) -> bool {
         self.close_ns != 0 || self.until_ns != u64::MAX || self.gone_ns != 0 || self.ends.is_none()

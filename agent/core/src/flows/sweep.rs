@@ -1,7 +1,9 @@
 //! Sweeps: connections that outlive the interval are looked at by address, a batch per call.
 
-use tarsier_abi::tcp::{SweepSlot, Tuple, sweep};
+use tarsier_abi::tcp::{SweepSlot, Tuple, state, sweep};
 
+use super::arena::Handle;
+use super::connection::Connection;
 use super::table::Table;
 use crate::event::Flow;
 
@@ -9,8 +11,27 @@ use crate::event::Flow;
 /// is no socket: the memory has gone to something else, which changes all the time.
 const TORN_ROUNDS: u8 = 4;
 
+/// Whether what is at the address of a life, as far as a sweep tells, may be this life: a connection between
+/// the same ports, or one in the making or just over.
+fn may_be(life: &Connection, found: &Tuple) -> bool {
+    let known = life.ends.map_or((0, 0), |ends| (ends.local.1, ends.peer.1));
+    let same = |known: u16, found: u16| known == 0 || known == found;
+    let is_connection = matches!(
+        found.state,
+        state::SYN_SENT
+            | state::SYN_RECV
+            | state::ESTABLISHED
+            | state::FIN_WAIT1
+            | state::FIN_WAIT2
+            | state::CLOSE_WAIT
+            | state::CLOSING
+            | state::LAST_ACK
+    );
+    is_connection && same(known.0, found.local_port) && same(known.1, found.peer_port)
+}
+
 impl Table {
-    /// Fills `slots` with established connections that no record and no sweep has touched in this
+    /// Fills `slots` with connections that no record and no sweep has touched in this
     /// round, and returns how many. Fewer than `slots.len()` (also 0) ends the round: the next call
     /// begins another. To spread a round over an interval, call it ⌈[`Table::len`] / batch⌉ times
     /// in the interval.
@@ -28,7 +49,8 @@ impl Table {
             let life = self.arena.get(self.cursor);
             self.cursor += 1;
             let Some(life) = life else { continue };
-            if !life.can_be_swept() || life.checked_ns > self.round_ns {
+            let wanted = life.can_be_swept() || life.is_anonymous();
+            if !wanted || life.checked_ns > self.round_ns {
                 continue;
             }
             let (Some(ends), Some(slot)) = (life.ends, slots.get_mut(filled)) else { continue };
@@ -57,19 +79,31 @@ impl Table {
     /// appended to `out` as [`FlowKind::Live`](crate::event::FlowKind). One whose socket is gone is
     /// not reported yet: its close record may still be in a ring, and [`Table::advance`] reports
     /// it if not. Torn reads are left to the next round, but not for ever: see [`TORN_ROUNDS`].
+    ///
+    /// A connection whose numbers are not known is found gone, whatever is at its address, unless a
+    /// connection to the same port is there: that may be this one.
     pub fn apply_sweep(&mut self, slots: &[SweepSlot], now_ns: u64, out: &mut Vec<Flow>) {
         self.now_ns = self.now_ns.max(now_ns);
         let batch = std::mem::take(&mut self.sweeping);
-        for (slot, &handle) in slots.iter().zip(&batch) {
+        let mut chosen = batch.iter();
+        for slot in slots {
+            // A capture may be of an agent that chose fewer.
+            let is_meant = |handle: &&Handle| {
+                let life = self.arena.get(handle.slot).filter(|_| self.arena.holds(**handle));
+                life.is_none_or(|life| life.tuple.sock == slot.tuple.sock)
+            };
+            let Some(&handle) = chosen.find(is_meant) else { break };
             if !self.arena.holds(handle) {
                 continue;
             }
             let Some(life) = self.arena.get_mut(handle.slot) else { continue };
             // A record may have ended it since the batch was filled.
-            if !life.can_be_swept() {
+            let anonymous = life.is_anonymous();
+            if !life.can_be_swept() && !anonymous {
                 continue;
             }
             match slot.status {
+                sweep::GONE | sweep::TORN if anonymous && may_be(life, &slot.tuple) => {}
                 sweep::TORN if life.torn_rounds + 1 < TORN_ROUNDS => life.torn_rounds += 1,
                 sweep::GONE | sweep::TORN => {
                     life.gone_ns = now_ns;

@@ -7,7 +7,7 @@
 //! used by the next one, a socket that a sweep found gone. What is complete is reported at once.
 //!
 //! What a lost record costs. Open: the start time and the owner ([`Flow::start_observed`]).
-//! Established: the handshake's times; the connection is not swept. Owner: the owner. Close: the
+//! Established: the handshake's times; a sweep only sees that it is over. Owner: the owner. Close: the
 //! counters since the last sweep; the reason is [`CloseReason::Lost`](crate::event::CloseReason).
 //! Counters of a connection without any record of its beginning are the kernel's totals: sockets
 //! are seeded after the hook is attached, so a socket that was neither seeded nor opened under our
@@ -47,6 +47,8 @@ impl Default for Limits {
 /// What became of records and connections, since the start of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Lives of socket addresses begun: each ends as one of closed, half-open or orphan, or is held.
+    pub begun: u64,
     /// Flows of closed connections handed out.
     pub closed: u64,
     /// Of these: without a close record.
@@ -322,6 +324,7 @@ impl Table {
             self.counts.evicted += 1;
             self.finish(stalest, out);
         }
+        self.counts.begun += 1;
         self.listeners.forget(sock, at_ns);
         let (slot, newer) = self.arena.insert(Connection::new(sock), at_ns);
         // An owner record alone proves no other life: it may belong to this one.

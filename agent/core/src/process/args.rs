@@ -80,6 +80,7 @@ impl ProcessTable {
         };
         let position = usize::try_from(args.position).unwrap_or(usize::MAX);
         if position == pending.bytes.len() {
+            self.counters.joined_args += 1;
             let room = pending.expected - position;
             pending.bytes.extend_from_slice(&args.bytes[..args.bytes.len().min(room)]);
             if pending.bytes.len() >= pending.expected {

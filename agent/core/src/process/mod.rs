@@ -82,6 +82,8 @@ pub struct Counters {
     pub unknown_exits: u64,
     /// Processes whose pid was taken by another before their exit was seen.
     pub missed_exits: u64,
+    /// Argument records that joined the exec they belong to.
+    pub joined_args: u64,
     /// Argument records that fit nowhere: one before them, or their exec, was lost.
     pub stray_args: u64,
     /// Executions reported with fewer argument bytes than there were.
@@ -219,6 +221,11 @@ impl ProcessTable {
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Execs that wait for the rest of their arguments, to be reported.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
     }
 
     /// What has been counted so far.

@@ -414,6 +414,40 @@ fn a_socket_found_gone_waits_for_its_close_record() {
     assert_eq!((bench.flows.len(), bench.table.counts().late), (1, 1));
 }
 
+/// Open seen, established and close lost: its numbers are not known, and a sweep must not wait for ever.
+#[test]
+fn a_connection_without_numbers_is_over_when_no_connection_is_at_its_address() {
+    let socket = client();
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, socket.open(task(7)))]);
+    // Another connection may have come to the same address.
+    let seen = [(state::SYN_SENT, 80), (state::ESTABLISHED, 80), (state::ESTABLISHED, 81)];
+    for (round, (state, port)) in seen.into_iter().enumerate() {
+        assert!(bench.flows.is_empty() && bench.table.len() == 1, "round {round}");
+        assert_eq!(bench.table.sweep_batch(&mut slots), 1, "round {round}");
+        // What is there has other numbers than none.
+        slots[0].status = sweep::GONE;
+        (slots[0].tuple.state, slots[0].tuple.peer_port) = (state, port);
+        bench.table.apply_sweep(&slots[..1], (20 + round as u64) * MS, &mut bench.flows);
+        bench.advance(21 + round as u64);
+    }
+    bench.advance(200);
+    assert_eq!((bench.only().reason, bench.only().end_ns), (CloseReason::Lost, 22 * MS));
+    assert_eq!(bench.table.len(), 0);
+}
+
+/// A capture of an agent that did not look at those.
+#[test]
+fn a_sweep_that_holds_fewer_is_matched_by_address() {
+    let (anonymous, known) = (Socket { sock: 0xffff_8880_0000_9000, ..client() }, server());
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, anonymous.open(task(7))), (11, known.established())]);
+    assert_eq!(bench.table.sweep_batch(&mut slots), 2);
+    let recorded = SweepSlot { status: sweep::LIVE, counters: counters(100, 0), ..slots[1] };
+    bench.table.apply_sweep(&[recorded], 20 * MS, &mut bench.flows);
+    assert_eq!((bench.only().kind, bench.only().local), (FlowKind::Live, known.local));
+}
+
 #[test]
 fn a_torn_read_proves_nothing() {
     let socket = client();
@@ -449,7 +483,7 @@ fn memory_that_is_no_socket_any_more_is_given_up() {
 }
 
 #[test]
-fn rounds_cover_every_established_connection_once() {
+fn rounds_cover_every_connection_once() {
     let mut bench = Bench::new(Limits::default());
     for at in 0..10_u32 {
         let socket = Socket { sock: 0x1000 + u64::from(at), isn: (at + 1, at + 2), ..server() };
@@ -467,7 +501,7 @@ fn rounds_cover_every_established_connection_once() {
             }
         }
         seen.sort_unstable();
-        assert_eq!(seen, (0x1000..0x100a).collect::<Vec<_>>());
+        assert_eq!(seen, (0x1000..0x100a).chain([client().sock]).collect::<Vec<_>>());
     }
 }
 

@@ -239,7 +239,7 @@ impl World {
                 && (life.begin_ns..life.close_ns).contains(&now_ns)
         });
         let Some(life) = living else {
-            return SweepSlot { status: sweep::GONE, ..SweepSlot::default() };
+            return SweepSlot { status: sweep::GONE, ..*slot };
         };
         if torn {
             return SweepSlot { status: sweep::TORN, ..*slot };

@@ -1,0 +1,126 @@
+//! Rings that overflow: by a burst, and because the agent does not run. What is lost is counted by the
+//! kernel programs, and everything after it is whole again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use tarsier_abi::Sensor;
+
+use super::{SCENE, connections, processes, workload};
+use crate::harness::accounts::{Account, Done};
+use crate::harness::agent::Agent;
+use crate::harness::cgroup::Cgroup;
+use crate::harness::ledger::{self, Ledger};
+use crate::harness::pair;
+use crate::harness::receiver::Receiver;
+use crate::harness::scene::ARRIVAL;
+use crate::runner::{Context, Test};
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "rings/overflow_by_burst", needs: SCENE, run: overflow_by_burst },
+    Test { name: "rings/agent_stopped_under_load", needs: SCENE, run: agent_stopped },
+];
+
+/// The smallest rings; sweeps that soon find connections whose close record was lost.
+const SMALL: &str = "rings: {priority_bytes: 64KiB, bulk_bytes: 64KiB}\nflows: {interval: 1s}\n";
+/// How long the agent is stopped.
+const STOPPED: Duration = Duration::from_secs(5);
+
+fn lost(ledger: &Ledger, sensor: Sensor) -> anyhow::Result<u64> {
+    ledger.count(ledger::LOST, &[("sensor", sensor.name()), ("reason", "ring_full")])
+}
+
+/// Everything that happens from now on arrives: connections byte by byte.
+fn whole_again(
+    context: &Context,
+    agent: &Agent,
+    receiver: &Receiver,
+    cgroup: &Cgroup,
+) -> anyhow::Result<Done> {
+    let before = agent.ledger()?;
+    let line = workload(context, cgroup, &["half-close"])?.pop().context("a connection")?;
+    let done = processes(context, cgroup, 20)? + Done { sockets: 2, ..Done::COMMAND };
+    let (client, server) =
+        receiver.wait("pair of spans after the loss", ARRIVAL, |seen| pair::find(seen, &line))?;
+    pair::prove(&line, &client, &server)?;
+    let after = agent.ledger()?;
+    for sensor in Sensor::ALL {
+        ensure!(lost(&before, sensor)? == lost(&after, sensor)?, "{} still loses records", sensor.name());
+    }
+    Ok(done)
+}
+
+/// More than the agent, which only gets what time nobody else wants, can read in time.
+fn overflow_by_burst(context: &Context) -> anyhow::Result<()> {
+    const ROUNDS: usize = 30;
+    let (cgroup, receiver) = (Cgroup::new("rings")?, Receiver::start()?);
+    let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), SMALL)?;
+    agent.set_idle(true)?;
+    let (forks, sockets) = (context.many(2_000), context.many(1_000));
+    let mut done = Done::default();
+    for round in 1.. {
+        done += std::thread::scope(|scope| {
+            let forks = [0; 3].map(|_| {
+                scope.spawn(|| workload(context, &cgroup, &["burst", "--count", &forks.to_string()]))
+            });
+            let sockets = scope.spawn(|| connections(context, &cgroup, sockets));
+            for fork in forks {
+                fork.join().map_err(|_| anyhow::anyhow!("a burst panicked"))??;
+            }
+            sockets.join().map_err(|_| anyhow::anyhow!("the connections panicked"))?
+        })?;
+        for _ in 0..3 {
+            done += Done::burst(forks);
+        }
+        let ledger = agent.ledger()?;
+        if lost(&ledger, Sensor::Fork)? > 0 && lost(&ledger, Sensor::Tcp)? > 0 {
+            break;
+        }
+        ensure!(round < ROUNDS, "the smallest rings held {ROUNDS} bursts");
+    }
+    agent.set_idle(false)?;
+    done += whole_again(context, &agent, &receiver, &cgroup)?;
+    Account::state(&agent, &receiver, done).map(drop)
+}
+
+fn agent_stopped(context: &Context) -> anyhow::Result<()> {
+    let (cgroup, receiver) = (Cgroup::new("rings")?, Receiver::start()?);
+    let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), SMALL)?;
+    let over = AtomicBool::new(false);
+    let mut done = std::thread::scope(|scope| -> anyhow::Result<Done> {
+        // Before it is stopped, all the while, and after: as long as the load lasts.
+        let load = |cause: fn(&Context, &Cgroup, usize) -> anyhow::Result<Done>, count| {
+            let (over, cgroup) = (&over, &cgroup);
+            scope.spawn(move || {
+                let mut done = Done::default();
+                while !over.load(Ordering::Acquire) {
+                    done += cause(context, cgroup, count)?;
+                }
+                anyhow::Ok(done)
+            })
+        };
+        let loads = [load(processes, 50), load(connections, context.many(500))];
+        agent.wait_ledger("beginning of the load", ARRIVAL, |ledger| Ok(ledger.sent("logs")? > 0.0))?;
+        agent.pause()?;
+        // The one thing that is about time: so long it does not run.
+        let end = Instant::now() + STOPPED;
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        agent.resume()?;
+        over.store(true, Ordering::Release);
+        let mut done = Done::default();
+        for load in loads {
+            match load.join() {
+                Ok(part) => done += part?,
+                Err(_) => bail!("the load panicked"),
+            }
+        }
+        Ok(done)
+    })?;
+    let ledger = agent.ledger()?;
+    for sensor in [Sensor::Exec, Sensor::Tcp] {
+        ensure!(lost(&ledger, sensor)? > 0, "the ring of {} took all of the load", sensor.name());
+    }
+    done += whole_again(context, &agent, &receiver, &cgroup)?;
+    Account::state(&agent, &receiver, done).map(drop)
+}
