@@ -16,6 +16,7 @@ pub mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ impl Loaded {
         let tree = Node::parse(text).map_err(not_yaml)?;
         let mut loaded = Self::default();
         if !matches!(tree.value, Value::Null) {
-            ConfigError::check(check::check(source, &tree, &schema()))?;
+            ConfigError::check(check::check(source, &tree, schema()))?;
             // The schema has seen all it can see; what is left are types that it describes too loosely.
             let options = tree::options(DuplicateKeyPolicy::Error);
             loaded.config = serde_saphyr::from_str_with_options(text, options).map_err(not_yaml)?;
@@ -255,8 +256,9 @@ impl Config {
 }
 
 /// The JSON schema of [`Config`].
-pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(Config).to_value()
+pub fn schema() -> &'static serde_json::Value {
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
+    &SCHEMA
 }
 
 fn not_yaml(source: &str, error: &serde_saphyr::Error) -> Problem {

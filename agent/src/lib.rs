@@ -8,6 +8,8 @@ pub mod config;
 pub mod export;
 #[cfg(test)]
 mod fresh;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod host;
 pub mod kernel;
 pub mod ops;

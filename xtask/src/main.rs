@@ -14,6 +14,7 @@ mod cpio;
 mod demo;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod guests;
 mod image;
 mod install;
@@ -45,6 +46,9 @@ cargo xtask COMMAND [--yes]
                       what the agent costs this machine (root): getppid, open-close, connect, exec, bulk in
                       pairs; idle, programs, burst, sustained, sweeps; replay, encoder without a kernel;
                       --against: pairs with another revision's agent; --write: all, into docs/benchmarks.md
+  fuzz [TARGET]… [--for 60s] [--keep]
+                      libFuzzer on the targets of agent/src/fuzz (default: all); --keep: inputs that reach
+                      new code go to tests/fuzz
   dist                the release binary, target/dist/tarsier: one static file
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
@@ -105,6 +109,14 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
             options.flags = flags;
             options.finish()?;
             bench::command(consent, &bench::Choice { names, pairs, against, write })?;
+        }
+        "fuzz" => {
+            let time = options.value("--for")?.map_or(Ok(fuzz::DEFAULT_TIME), |time| fuzz::time(&time))?;
+            let keep = options.take("--keep");
+            let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
+            options.flags = flags;
+            options.finish()?;
+            fuzz::command(&fuzz::Choice { names, time, keep })?;
         }
         "vm" => {
             let kernel = options.value("--kernel")?.unwrap_or_else(|| "6.1".into());

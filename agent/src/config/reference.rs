@@ -24,7 +24,7 @@ pub fn reference() -> String {
     let schema = super::schema();
     let defaults = serde_json::to_value(Config::default()).expect("a configuration has only string keys");
     let mut page = INTRODUCTION.to_owned();
-    let root = SchemaAt::root(&schema);
+    let root = SchemaAt::root(schema);
     for (key, property) in properties(root) {
         section(&mut page, key, property, &defaults[key]).expect("a string takes all that is written");
         if key == "redaction" {

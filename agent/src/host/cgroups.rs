@@ -91,7 +91,7 @@ impl Hierarchy {
         Self::choose(&mounts, &controllers).ok_or(CgroupError::NotMounted)
     }
 
-    fn choose(mountinfo: &str, controllers: &str) -> Option<Self> {
+    pub(crate) fn choose(mountinfo: &str, controllers: &str) -> Option<Self> {
         let mounts: Vec<(&str, &str, &str)> = mountinfo.lines().filter_map(mount).collect();
         let v1 = |name: &str| {
             mounts.iter().find(|(_, kind, options)| {

@@ -25,7 +25,7 @@ fn is_shown(process: &TaskKey) -> bool {
 }
 
 /// Field 22 of a `stat` file: start time in clock ticks since boot.
-fn start_ticks(stat: &str) -> Option<u64> {
+pub(crate) fn start_ticks(stat: &str) -> Option<u64> {
     // The name may hold anything; the fields count from its closing parenthesis.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }

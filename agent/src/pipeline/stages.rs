@@ -202,7 +202,9 @@ impl Stages {
                 FlowKind::Closed => self.totals.connections += 1,
                 FlowKind::Live => self.totals.live += 1,
             }
-            self.totals.bytes += flow.delta.bytes_sent + flow.delta.bytes_received;
+            // A record may claim anything; a sum that stands still is better than none.
+            let bytes = flow.delta.bytes_sent.saturating_add(flow.delta.bytes_received);
+            self.totals.bytes = self.totals.bytes.saturating_add(bytes);
             let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, &flow, process));
             self.aggregate.record(&flow, workload.index);
             let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow: &flow, process } };

@@ -193,7 +193,11 @@ impl Connection {
 
     /// Gives back an owner record that does not fit what is known of this life by now.
     pub(super) fn release_owner(&mut self) -> Option<(u64, TaskKey)> {
-        let end_ns = if self.close_ns != 0 { self.close_ns } else { self.until_ns.saturating_sub(1) };
+        let end_ns = match (self.close_ns, self.until_ns) {
+            (0, u64::MAX) => u64::MAX,
+            (0, until_ns) => until_ns.saturating_sub(1),
+            (close_ns, _) => close_ns,
+        };
         let fits = (self.begun_ns()..=end_ns).contains(&self.owner_ns) && self.can_have_owner();
         if self.owner_ns == 0 || fits { None } else { self.take_owner() }
     }

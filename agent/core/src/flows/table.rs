@@ -53,12 +53,12 @@ pub struct Counts {
     pub closed: u64,
     /// Of these: without a close record.
     pub lost_close: u64,
-    /// Of these: given up because the table was full.
-    pub evicted: u64,
     /// Of these: no open, established or seed record.
     pub unknown_start: u64,
     /// Of these: seen to connect, yet accepted by their sequence numbers; role unknown.
     pub contradictions: u64,
+    /// Given up because the table was full; counted among the closed, the half open or the orphans as well.
+    pub evicted: u64,
     /// Incoming handshakes that never finished; not reported.
     pub half_open: u64,
     /// Records that told of a connection already reported as over; dropped.

@@ -1,6 +1,7 @@
 //! The table against hand-made lives, and against a naive model.
 
 mod aggregate;
+mod claims;
 mod lives;
 mod model;
 
