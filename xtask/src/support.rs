@@ -32,6 +32,7 @@ pub(crate) fn command(consent: Consent, choice: &Choice) -> Result<()> {
     if !choice.names.is_empty() {
         chosen = choice.names.iter().map(|name| kernels::named(name)).collect::<Result<_>>()?;
     }
+    let about = About::now()?;
     let binaries = dist::quick_binaries(consent)?;
     let (native, others): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|kernel| !kernel.is_guest());
     let mut ran: Vec<(Kernel, Results)> = Vec::new();
@@ -50,7 +51,7 @@ pub(crate) fn command(consent: Consent, choice: &Choice) -> Result<()> {
         results.show(&kernel.name);
         failed += results.failed;
     }
-    let page = page(&ran)?;
+    let page = page(&about, &ran)?;
     println!("\n{page}");
     ensure!(failed == 0, "{failed} tests failed: nothing is written");
     if choice.write {
@@ -62,6 +63,21 @@ pub(crate) fn command(consent: Consent, choice: &Choice) -> Result<()> {
     Ok(())
 }
 
+/// When a run began, and of what.
+struct About {
+    date: String,
+    revision: String,
+}
+
+impl About {
+    fn now() -> Result<Self> {
+        let line = |command: &mut Command| Ok::<_, anyhow::Error>(capture(command)?.trim().to_owned());
+        let mut git = Command::new("git");
+        git.current_dir(workspace()).args(["describe", "--always", "--dirty", "--exclude", "*"]);
+        Ok(Self { date: line(Command::new("date").args(["-u", "+%Y-%m-%d"]))?, revision: line(&mut git)? })
+    }
+}
+
 /// Verified instructions by program.
 fn verified(results: &Results) -> Result<BTreeMap<String, u64>> {
     let counts = results.notes.get("verified").into_iter().flatten();
@@ -70,14 +86,11 @@ fn verified(results: &Results) -> Result<BTreeMap<String, u64>> {
         .collect()
 }
 
-fn page(ran: &[(Kernel, Results)]) -> Result<String> {
+fn page(about: &About, ran: &[(Kernel, Results)]) -> Result<String> {
     let mut text = String::from(
         "# Kernels\n\n\
          <!-- Written by `cargo xtask kernels --write`. Every line is what that run measured. -->\n\n",
     );
-    let date = capture(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-    let revision =
-        capture(Command::new("git").current_dir(workspace()).args(["rev-parse", "--short", "HEAD"]))?;
     write!(
         text,
         "Tarsier needs the features of [ADR 0006](adr/0006-kernel-floor-by-feature.md), which mainline has from 5.10 on, \
@@ -85,8 +98,7 @@ fn page(ran: &[(Kernel, Results)]) -> Result<String> {
          on {}\nat revision {}, by `cargo xtask kernels --write`. Guests run in QEMU without hardware \
          acceleration.\n\n\
          | name | release | passed | failed | skipped |\n|---|---|---|---|---|\n",
-        date.trim(),
-        revision.trim()
+        about.date, about.revision
     )?;
     for (kernel, results) in ran {
         let Results { passed, failed, skipped, .. } = results;

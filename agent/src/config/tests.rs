@@ -164,6 +164,15 @@ fn header_values_are_never_printed() {
 }
 
 #[test]
+fn hooks_have_one_name_everywhere() {
+    for kind in tarsier_abi::HookKind::ALL {
+        let text = format!("hooks: {{avoid: [{}]}}\n", kind.name());
+        let avoid = parse("f", &text).unwrap().config.hooks.avoid;
+        assert_eq!(avoid.into_iter().map(tarsier_abi::HookKind::from).collect::<Vec<_>>(), [kind]);
+    }
+}
+
+#[test]
 fn the_reference_page_is_fresh() {
     crate::fresh::assert_fresh("docs/reference/config.md", &reference());
 }

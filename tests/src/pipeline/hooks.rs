@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SCENE, budget};
 use crate::harness::scene::{ARRIVAL, Scene};
@@ -98,8 +98,10 @@ fn child(context: &Context, arguments: &[&str]) -> Command {
     command
 }
 
-/// Whichever they are here: as many as a sensor has things to listen to, and none is a secret.
+/// Whichever they are here: as many as a sensor has things to listen to, and doctor says the same.
 fn every_sensor(context: &Context) -> anyhow::Result<()> {
+    let doctor = Command::new(&context.agent).args(["doctor", "--output", "json"]).output()?;
+    let report: Value = serde_json::from_slice(&doctor.stdout).context("doctor's report")?;
     let scene = Scene::new(context, "hook")?;
     let ledger = scene.agent.ledger()?;
     for sensor in tarsier_abi::Sensor::ALL {
@@ -112,6 +114,12 @@ fn every_sensor(context: &Context) -> anyhow::Result<()> {
                 hooks.push(hook);
             }
         }
+        let name = format!("sensor {}", sensor.name());
+        let checks = report["checks"].as_array().context("checks")?;
+        let check = checks.iter().find(|check| check["name"] == name.as_str());
+        let detail = check.and_then(|check| check["detail"].as_str()).unwrap_or_default();
+        let said = detail.strip_prefix("by ").and_then(|detail| detail.split("; ").next());
+        ensure!(said == Some(&hooks.join(", ")), "doctor says of {name}: {detail}");
         context.note("hooks", json!({ sensor.name(): hooks }));
         let points = sensor.attach().len() as f64;
         ensure!(named == points, "{} names {named} hooks of {points}:\n{ledger}", sensor.name());
