@@ -1,7 +1,8 @@
 //! Captures of the real thing: a replay says what was said live, byte for byte, whoever runs it; and a
 //! recorder that is killed, or whose disk is full, leaves a capture all the same.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -174,7 +175,7 @@ fn full_disk_keeps_whole_blocks(context: &Context) -> anyhow::Result<()> {
         recorder::Recorder::start_at(context, studio.cgroup.path(), &capture, studio.directory.path())?;
     let mut rounds = 0;
     let code = loop {
-        studio.workload(context, &["processes", "--count", "200", "--marker", "m"])?;
+        studio.workload(context, &["processes", "--count", "1", "--marker", &noise()?])?;
         if let Some(code) = recorder.try_exit_code()? {
             break code;
         }
@@ -202,13 +203,20 @@ fn read_only_disk_is_one_line(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An argument that does not get smaller, so that a few processes fill a disk, in an emulated guest too.
+fn noise() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 1_500];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn size_limit_ends_it_well(context: &Context) -> anyhow::Result<()> {
     const LIMIT: u64 = 96 * 1024;
     let studio = Studio::new("rec")?;
     let mut recorder = studio.record(context, &["--max-size", "96KiB"])?;
     let mut rounds = 0;
     let code = loop {
-        studio.workload(context, &["processes", "--count", "200", "--marker", "m"])?;
+        studio.workload(context, &["processes", "--count", "1", "--marker", &noise()?])?;
         if let Some(code) = recorder.try_exit_code()? {
             break code;
         }
