@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::runner::{self, Context, Test};
-use crate::{backends, corpus, faults, flows, guest, pipeline, selftest, sensors, workload};
+use crate::{backends, containers, corpus, faults, flows, guest, pipeline, selftest, sensors, workload};
 
 const USAGE: &str =
     "tarsier-itest GROUP [--filter TEXT] [--results FILE] [--agent FILE] [--collector FILE] [--jaeger FILE]
@@ -80,7 +80,7 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 /// The tests that need a kernel and the agent, natively and in a guest.
 pub fn native() -> Vec<Test> {
     // The pipeline's come last: one of them changes the kernel for good.
-    [sensors::tests(), flows::tests(), faults::tests(), pipeline::tests()].concat()
+    [sensors::tests(), flows::tests(), containers::tests(), faults::tests(), pipeline::tests()].concat()
 }
 
 #[derive(Default)]

@@ -59,6 +59,7 @@ pub(crate) const GUESTS: Packages = Packages {
     purpose: "guests with other kernels",
     files: &[
         ("qemu-system-x86", "/usr/bin/qemu-system-x86_64"),
+        ("runc", "/usr/sbin/runc"),
         ("busybox-static", "/bin/busybox"),
         ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
         ("xz-utils", "/usr/bin/xz"),

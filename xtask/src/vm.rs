@@ -1,6 +1,6 @@
 //! `cargo xtask vm [--kernel NAME] [--filter TEXT]`: the suite in a QEMU guest with another kernel.
 //!
-//! The guest is an initramfs: the test binary as init, the agent, busybox, a few modules. The first
+//! The guest is an initramfs: the test binary as init, the agent, busybox, runc, a few modules. The first
 //! serial port is the console, the second brings the results, one JSON line each. No disk, no network.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::image::Unpacked;
 use crate::install::{self, Consent};
 use crate::kernels::{self, Kernel};
 use crate::results::Results;
-use crate::shell::{say, target_dir, which};
+use crate::shell::{capture, say, target_dir, which};
 
 /// Programs that tests call by name and busybox is.
 const APPLETS: [&str; 12] =
@@ -83,6 +83,14 @@ pub(crate) fn boot<T>(
     })
 }
 
+/// The shared libraries of `program` and its loader, at the paths where they are looked for.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let listed = capture(Command::new("ldd").arg(program))?;
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+    let paths = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(paths.map(str::to_owned).collect())
+}
+
 struct Guest<'a> {
     kernel: &'a Kernel,
     unpacked: &'a Unpacked,
@@ -112,6 +120,11 @@ impl Guest<'_> {
         archive.file("/bin/busybox", &read(&busybox)?);
         for applet in APPLETS {
             archive.link(&format!("/bin/{applet}"), "busybox");
+        }
+        let runc = which("runc").context("runc is not installed")?;
+        archive.file("/usr/sbin/runc", &read(&runc)?);
+        for library in libraries(&runc)? {
+            archive.file(&library, &read(Path::new(&library))?);
         }
         archive.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n");
         let mut list = String::new();

@@ -24,6 +24,8 @@ enum Mount {
     Bind { source: CString, target: CString },
     /// A new file system of a kind that needs no source.
     New { kind: &'static CStr, target: CString, flags: MountFlags },
+    /// Layers, as overlayfs takes them in its options.
+    Overlay { options: CString, target: CString },
 }
 
 impl Jail {
@@ -53,6 +55,15 @@ impl Jail {
         self
     }
 
+    /// Mounts a writable overlay. Its layers' paths hold neither comma nor colon.
+    #[must_use]
+    pub fn overlay(mut self, lower: &Path, upper: &Path, work: &Path, target: &Path) -> Self {
+        let (lower, upper, work) = (lower.display(), upper.display(), work.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        self.mounts.push(Mount::Overlay { options: c_path(Path::new(&options)), target: c_path(target) });
+        self
+    }
+
     /// Makes `root` the root directory, last of all.
     #[must_use]
     pub fn root(mut self, root: &Path) -> Self {
@@ -75,6 +86,10 @@ impl Jail {
             match one {
                 Mount::Bind { source, target } => mount_bind_recursive(source.as_c_str(), target.as_c_str())?,
                 Mount::New { kind, target, flags } => mount(*kind, target.as_c_str(), *kind, *flags, None)?,
+                Mount::Overlay { options, target } => {
+                    let (kind, options) = (c"overlay", options.as_c_str());
+                    mount(kind, target.as_c_str(), kind, MountFlags::empty(), options)?;
+                }
             }
         }
         if let Some(root) = &self.root {

@@ -19,6 +19,8 @@ pub mod peers;
 pub mod programs;
 pub mod receiver;
 pub mod recorder;
+pub mod rootfs;
+pub mod runc;
 pub mod scene;
 pub mod seen;
 pub mod tool;

@@ -40,6 +40,14 @@ pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
 pub const EXEC_ID: &str = "tarsier.exec_id";
 /// string
 pub const CONTAINER_ID: &str = "container.id";
+/// string, absent if the cgroup's path does not tell
+pub const RUNTIME: &str = "container.runtime.name";
+/// string, absent outside of pods
+pub const POD_UID: &str = "k8s.pod.uid";
+/// int: the pid in the process's own PID namespace, absent if it is the same
+pub const VPID: &str = "process.vpid";
+/// int: inode number of the PID namespace
+pub const PID_NAMESPACE: &str = "tarsier.process.namespace.pid";
 /// string
 pub const SERVICE_NAME: &str = "service.name";
 
