@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::SCENE;
@@ -60,7 +60,7 @@ fn replay_equals_live(context: &Context) -> anyhow::Result<()> {
     let again = replay(context, &capture, &["--output", "json"])?;
     ensure!(again.status.success(), "replay: {}", String::from_utf8_lossy(&again.stderr));
     if let Some(line) = first_difference(&live, &again.stdout) {
-        anyhow::bail!("the replay differs: {line}");
+        bail!("the replay differs: {line}");
     }
     let text = String::from_utf8_lossy(&live);
     ensure!(text.contains("[REDACTED]") && !text.contains("hunter2"), "redaction in the lines");
@@ -148,6 +148,21 @@ fn sigkill_keeps_whole_blocks(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gives the recorder work until it has no room for more; its exit code.
+fn work_until_it_ends(
+    context: &Context,
+    studio: &Studio,
+    recorder: &mut recorder::Recorder,
+) -> anyhow::Result<i32> {
+    for _ in 0..100 {
+        studio.workload(context, &["processes", "--count", "1", "--marker", &noise()?])?;
+        if let Some(code) = recorder.try_exit_code()? {
+            return Ok(code);
+        }
+    }
+    bail!("it took a hundred rounds and had room for more")
+}
+
 /// A file system of a given size, unmounted on drop.
 struct Disk<'a>(&'a Path);
 
@@ -173,15 +188,7 @@ fn full_disk_keeps_whole_blocks(context: &Context) -> anyhow::Result<()> {
     // Its lines go elsewhere: it is the capture's disk that is full.
     let mut recorder =
         recorder::Recorder::start_at(context, studio.cgroup.path(), &capture, studio.directory.path())?;
-    let mut rounds = 0;
-    let code = loop {
-        studio.workload(context, &["processes", "--count", "1", "--marker", &noise()?])?;
-        if let Some(code) = recorder.try_exit_code()? {
-            break code;
-        }
-        rounds += 1;
-        ensure!(rounds < 100, "a disk of 96 KiB took {rounds} rounds");
-    };
+    let code = work_until_it_ends(context, &studio, &mut recorder)?;
     ensure!(code == 1, "the recorder ended with {code}");
     let said = context.log.tail(20).join("\n");
     ensure!(said.contains("No space left") && said.contains("can be replayed"), "it said:\n{said}");
@@ -214,15 +221,7 @@ fn size_limit_ends_it_well(context: &Context) -> anyhow::Result<()> {
     const LIMIT: u64 = 96 * 1024;
     let studio = Studio::new("rec")?;
     let mut recorder = studio.record(context, &["--max-size", "96KiB"])?;
-    let mut rounds = 0;
-    let code = loop {
-        studio.workload(context, &["processes", "--count", "1", "--marker", &noise()?])?;
-        if let Some(code) = recorder.try_exit_code()? {
-            break code;
-        }
-        rounds += 1;
-        ensure!(rounds < 100, "96 KiB took {rounds} rounds");
-    };
+    let code = work_until_it_ends(context, &studio, &mut recorder)?;
     ensure!(code == 0, "the recorder ended with {code}");
     let size = fs::metadata(&recorder.capture)?.len();
     ensure!(size <= LIMIT && size > LIMIT / 8, "the capture has {size} bytes");
