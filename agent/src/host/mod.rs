@@ -5,6 +5,7 @@ pub mod cgroups;
 pub mod clock;
 pub mod identity;
 pub mod processes;
+pub mod terminal;
 pub mod usage;
 
 /// The running kernel's release; empty if unreadable.

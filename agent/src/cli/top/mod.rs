@@ -13,6 +13,7 @@ use ratatui::DefaultTerminal;
 
 use super::style::Style;
 use super::{Exit, Refusal};
+use crate::host::terminal;
 use crate::ops::admin::{DEFAULT_SOCKET, TopState};
 use view::{Sort, View};
 
@@ -49,6 +50,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let states = receive(lines);
+    // The wait for keys never ends on a terminal that is gone.
+    std::thread::spawn(|| {
+        terminal::wait_hangup();
+        std::process::exit(Exit::Failure as i32);
+    });
     // `init` also restores the terminal if we panic.
     let mut terminal = ratatui::try_init()?;
     let result = watch(&mut terminal, first, args.sort, &states);
