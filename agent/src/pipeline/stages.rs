@@ -6,7 +6,9 @@ use tarsier_core::decode::Decoder;
 use tarsier_core::enrich::{self, CgroupTable};
 use tarsier_core::event::exec::split_args;
 use tarsier_core::event::tcp::{self, TcpEvent};
-use tarsier_core::event::{Body, Event, Flow, FlowKind, Process, Report, TaskKey, What, Workload, cgroup};
+use tarsier_core::event::{
+    Body, Event, Flow, FlowKind, Process, Report, Sensor, TaskKey, What, Workload, cgroup,
+};
 use tarsier_core::flows::{self, Aggregate, Table};
 use tarsier_core::process::{self, Change, ProcessTable};
 
@@ -25,6 +27,8 @@ pub(super) struct Stages {
     pub(super) guard: Guard,
     /// A socket's cgroup names its container; not so where containers live in v1 hierarchies.
     socket_cgroups: bool,
+    /// Fork records that were missing when the process table was last told.
+    lost_forks: u64,
     tcp: Vec<(u64, TcpEvent)>,
     changes: Vec<Change>,
     finished: Vec<Flow>,
@@ -67,6 +71,7 @@ impl Stages {
             totals: Totals::default(),
             guard: Guard::default(),
             socket_cgroups,
+            lost_forks: 0,
             tcp: Vec::new(),
             changes: Vec::new(),
             finished: Vec::new(),
@@ -122,7 +127,18 @@ impl Stages {
         match &event.body {
             Body::Tcp(tcp) => self.tcp.push((at_ns, *tcp)),
             Body::Cgroup(group) => self.apply_cgroup(group, at_ns),
-            Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => self.processes.apply(event, &mut self.changes),
+            Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => {
+                self.note_lost_forks(at_ns);
+                self.processes.apply(event, &mut self.changes);
+            }
+        }
+    }
+
+    /// Tells the process table when forks are missing that it would have had to know of.
+    fn note_lost_forks(&mut self, at_ns: u64) {
+        let lost = self.decoder.counters().sensor(Sensor::Fork).lost;
+        if std::mem::replace(&mut self.lost_forks, lost) != lost {
+            self.processes.lost(at_ns);
         }
     }
 

@@ -3,6 +3,7 @@
 mod crowd;
 mod image;
 mod namespaces;
+mod sessions;
 mod short;
 mod spellings;
 
@@ -15,7 +16,7 @@ use crate::runner::{Need, Test};
 
 /// Every test of containers.
 pub fn tests() -> Vec<Test> {
-    [spellings::TESTS, image::TESTS, namespaces::TESTS, short::TESTS, crowd::TESTS].concat()
+    [spellings::TESTS, image::TESTS, namespaces::TESTS, sessions::TESTS, short::TESTS, crowd::TESTS].concat()
 }
 
 /// What every test here needs. The static test binary is what runs inside.

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, ensure};
 
-use super::{RUNC, id, in_pod, names_container};
+use super::{RUNC, id, in_pod, names_container, sessions};
 use crate::harness::names;
 use crate::harness::runc::{PidNamespace, Runtime, kill};
 use crate::harness::scene::{ARRIVAL, Scene};
@@ -42,6 +42,9 @@ fn told_apart(context: &Context) -> anyhow::Result<()> {
         ensure!(told == i64::try_from(namespace).ok(), "namespace {namespace} is told as {told:?}");
         let vpid = found.int(names::VPID);
         ensure!(vpid == inside(pid)?, "{number}: the pid inside is {vpid:?}");
+        // Where the namespace is not the container's own, nothing tells its program from a session.
+        let origin = if number < 2 { "entry" } else { "unknown" };
+        sessions::is_told(&scene.receiver, names::EXEC, pid, &id(number), origin)?;
         seen.push((pid, namespace, vpid));
     }
     let [own, other, shared, host] = seen.as_slice() else { unreachable!("four containers") };

@@ -44,6 +44,8 @@ pub const CWD_TRUNCATED: &str = "tarsier.cwd.truncated";
 pub const EXEC_ID: &str = "tarsier.exec_id";
 /// string
 pub const CONTAINER_ID: &str = "container.id";
+/// string: entry, entry_descendant, joined, joined_descendant, unknown; absent outside of containers
+pub const ORIGIN: &str = "tarsier.process.origin";
 /// string, absent if the cgroup's path does not tell
 pub const RUNTIME: &str = "container.runtime.name";
 /// string, absent outside of pods

@@ -64,6 +64,7 @@ impl LogsEncoder {
             // Also on the record, for backends that keep resource attributes apart.
             if !report.workload.container_id.is_empty() {
                 text!(record, "container.id", &report.workload.container_id);
+                text!(record, "tarsier.process.origin", process.origin.name());
             }
             when!(record, "tarsier.process.seeded", process.seeded);
             match report.what {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tarsier_abi::{Namespaces, TaskKey};
 
+use super::Origin;
+
 /// One execution: from exec (or fork) to exit. Strings are raw bytes: paths and arguments need not be
 /// UTF-8; whoever prints or encodes them decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,12 @@ pub struct Process {
     pub started_ns: u64,
     /// What it runs; shared with forked children until they exec.
     pub image: Arc<Image>,
-    /// Pid in its own PID namespace.
+    /// Pid in its own PID namespace; 0 = not known.
     pub vpid: u32,
+    /// Inode number of that namespace; 0 = not known.
+    pub pid_ns: u32,
+    /// How it came into that namespace.
+    pub origin: Origin,
     /// Known from the start-up scan, not from a record of its beginning.
     pub seeded: bool,
 }

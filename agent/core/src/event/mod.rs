@@ -8,9 +8,11 @@ mod entity;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+mod origin;
 pub mod tcp;
 
 pub use entity::{CloseReason, Flow, FlowKind, Image, Process, Report, Role, What, Workload, WorkloadKind};
+pub use origin::Origin;
 pub use tarsier_abi::{Header, Namespaces, Sensor, TaskKey};
 
 /// Why bytes are not a record. Each is counted by [`crate::decode::Decoder`]; none is fatal.

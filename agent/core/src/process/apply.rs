@@ -8,7 +8,7 @@ use tarsier_abi::fork::ForkRecord;
 
 use super::{Change, ChangeKind, Entry, ProcessTable, Source, image};
 use crate::event::exec::Exec;
-use crate::event::{Image, Process, TaskKey};
+use crate::event::{Image, Origin, Process, TaskKey};
 
 impl ProcessTable {
     pub(super) fn seed(&mut self, exec: &Exec<'_>, at_ns: u64) {
@@ -31,6 +31,8 @@ impl ProcessTable {
             started_ns: key.start_boottime,
             image,
             vpid: record.vpid,
+            pid_ns: record.ns.pid,
+            origin: Origin::Unknown,
             seeded: true,
         };
         self.insert(Entry::new(process, Source::Seed), at_ns);
@@ -60,6 +62,8 @@ impl ProcessTable {
                 started_ns: at_ns,
                 image,
                 vpid: record.vpid,
+                pid_ns: record.ns.pid,
+                origin: Origin::Unknown,
                 seeded: false,
             };
             self.insert(Entry::new(process, Source::Exec), at_ns);
@@ -103,6 +107,8 @@ impl ProcessTable {
                     started_ns: key.start_boottime,
                     image: inherited.unwrap_or_else(|| Arc::clone(&self.unknown)),
                     vpid: record.vpid,
+                    pid_ns: record.pid_ns,
+                    origin: Origin::Unknown,
                     seeded: false,
                 };
                 self.insert(Entry { forked: true, ..Entry::new(process, source) }, at_ns);
@@ -123,6 +129,8 @@ impl ProcessTable {
                 started_ns: key.start_boottime,
                 image: Arc::clone(&self.unknown),
                 vpid: 0,
+                pid_ns: 0,
+                origin: Origin::Unknown,
                 seeded: false,
             };
             self.insert(Entry::new(process, Source::Unknown), at_ns);

@@ -6,11 +6,12 @@
 //! never; what was lost is counted and never guessed. Time is the records' own.
 //!
 //! `apply.rs` holds what each record does, `room.rs` what bounds the table, `args.rs` puts long
-//! arguments together.
+//! arguments together, `origin.rs` tells exec sessions from a container's own program.
 
 mod apply;
 mod args;
 mod image;
+mod origin;
 mod room;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use crate::event::{Body, Event, Image, Process, TaskKey, What, exec};
 
 use args::Pending;
 use image::Images;
+use origin::Origins;
 use room::Room;
 
 /// What bounds the table.
@@ -105,6 +107,7 @@ pub struct ProcessTable {
     current: FxHashMap<u32, TaskKey>,
     room: Room,
     images: Images,
+    origins: Origins,
     /// Execs whose arguments are still coming.
     pending: FxHashMap<TaskKey, Pending>,
     /// The image of processes of which nothing is known.
@@ -148,6 +151,7 @@ impl ProcessTable {
             current: FxHashMap::default(),
             room: Room { ended: VecDeque::new(), held: 0 },
             images: Images::default(),
+            origins: Origins::default(),
             pending: FxHashMap::default(),
             unknown: Arc::default(),
             counters: Counters::default(),

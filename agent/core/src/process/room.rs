@@ -43,8 +43,9 @@ impl ProcessTable {
 
     /// Adds an entry that is not there. The newest execution of its pid supersedes the one before; a
     /// late older one is history from the start.
-    pub(super) fn insert(&mut self, entry: Entry, at_ns: u64) {
+    pub(super) fn insert(&mut self, mut entry: Entry, at_ns: u64) {
         self.make_room(at_ns);
+        self.trace(&mut entry);
         let (key, parent) = (entry.process.key, entry.process.parent);
         self.images.hold(&entry.process.image);
         self.entries.insert(key, entry);
@@ -123,6 +124,7 @@ impl ProcessTable {
     fn remove(&mut self, key: &TaskKey, at_ns: u64) {
         let Some(entry) = self.entries.remove(key) else { return };
         self.images.release(&entry.process.image);
+        self.origins.forget(&entry.process);
         self.room.held -= usize::from(entry.held);
         if self.current.get(&key.tgid) == Some(key) {
             self.current.remove(&key.tgid);
@@ -139,6 +141,7 @@ impl ProcessTable {
         while self.entries.len() >= self.limits.processes
             || (self.images.bytes() > self.limits.image_bytes && !self.entries.is_empty())
         {
+            self.origins.lost(at_ns);
             if let Some((_, key)) = self.room.ended.pop_front() {
                 self.counters.evicted_ended += 1;
                 self.remove(&key, at_ns);

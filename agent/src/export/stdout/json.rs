@@ -20,6 +20,11 @@ pub(super) fn line(out: &mut Vec<u8>, scratch: &mut Vec<u8>, report: &Report<'_>
     object.time("timestamp", context.boot_to_unix_ns.saturating_add(report.at_ns));
     object.text("event.name", name.as_bytes());
     workload(&mut object, report.workload);
+    if let (false, What::Exec { process } | What::Fork { process } | What::Exit { process, .. }) =
+        (report.workload.container_id.is_empty(), report.what)
+    {
+        object.text("tarsier.process.origin", process.origin.name().as_bytes());
+    }
     match report.what {
         What::Exec { process: of } => {
             process(&mut object, of);

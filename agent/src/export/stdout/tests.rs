@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tarsier_core::event::{CloseReason, Flow, Image, Process, Role, TaskKey, Workload, WorkloadKind};
+use tarsier_core::event::{CloseReason, Flow, Image, Origin, Process, Role, TaskKey, Workload, WorkloadKind};
 
 use super::*;
 
@@ -35,6 +35,8 @@ fn process(exe: &[u8], args: &[&[u8]]) -> Process {
         started_ns: 1_000_000_000,
         image: Arc::new(image),
         vpid: 1,
+        pid_ns: 7,
+        origin: Origin::Entry,
         seeded: false,
     }
 }

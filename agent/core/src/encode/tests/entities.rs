@@ -10,7 +10,8 @@ use tarsier_abi::exec::Creds;
 use tarsier_abi::tcp::Counters;
 
 use crate::event::{
-    CloseReason, Flow, FlowKind, Image, Namespaces, Process, Role, TaskKey, What, Workload, WorkloadKind,
+    CloseReason, Flow, FlowKind, Image, Namespaces, Origin, Process, Role, TaskKey, What, Workload,
+    WorkloadKind,
 };
 
 /// A report that owns what it tells of.
@@ -107,12 +108,18 @@ prop_compose! {
     }
 }
 
+fn origin() -> impl Strategy<Value = Origin> {
+    use Origin::{Entry, EntryDescendant, Joined, JoinedDescendant, Unknown};
+    prop::sample::select(vec![Entry, EntryDescendant, Joined, JoinedDescendant, Unknown])
+}
+
 prop_compose! {
     pub(super) fn process()(
-        key in key(), parent in key(), image in image(), same_pid: bool, vpid: u32, seeded: bool, started_ns: u64,
+        key in key(), parent in key(), image in image(), same_pid: bool, vpid: u32, pid_ns: u32, seeded: bool,
+        started_ns: u64, origin in origin(),
     ) -> Process {
         let vpid = if same_pid { key.tgid } else { vpid };
-        Process { key, parent, cgroup: 1, started_ns, image: Arc::new(image), vpid, seeded }
+        Process { key, parent, cgroup: 1, started_ns, image: Arc::new(image), vpid, pid_ns, origin, seeded }
     }
 }
 

@@ -11,7 +11,7 @@ use tarsier_abi::exec::flag;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::redact::{RedactConfig, Redactor};
-use crate::event::{Image, Process, Report, TaskKey};
+use crate::event::{Image, Origin, Process, Report, TaskKey};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&RedactConfig::default()).unwrap());
 
@@ -112,6 +112,7 @@ fn common(process: &Process, workload: &Workload) -> Vec<KeyValue> {
     }
     if !workload.container_id.is_empty() {
         attributes.push(text("container.id", &*workload.container_id));
+        attributes.push(text("tarsier.process.origin", process.origin.name()));
     }
     attributes.extend(process.seeded.then(|| truth("tarsier.process.seeded")));
     attributes
@@ -211,8 +212,17 @@ fn a_secret_among_the_arguments_is_nowhere_in_the_request() {
     let args = arguments.iter().map(|argument| argument.as_bytes().into()).collect();
     let image = Arc::new(Image { exe: (*b"/usr/bin/mysql").into(), args, ..Image::default() });
     let key = TaskKey { start_boottime: 1, tgid: 2, exec: 3 };
-    let process =
-        Process { key, parent: TaskKey::NONE, cgroup: 0, started_ns: 1, image, vpid: 2, seeded: false };
+    let process = Process {
+        key,
+        parent: TaskKey::NONE,
+        cgroup: 0,
+        started_ns: 1,
+        image,
+        vpid: 2,
+        pid_ns: 1,
+        origin: Origin::Unknown,
+        seeded: false,
+    };
     let requests = requests(&[(0, 1, Happening::Exec(process))], usize::MAX);
     let bytes = String::from_utf8_lossy(&requests[0].body);
     assert!(!bytes.contains("hunter2") && bytes.contains("--host=db"), "{bytes}");

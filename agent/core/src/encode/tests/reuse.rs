@@ -127,6 +127,8 @@ fn requests_are_whole_while_their_memory_goes_round() {
             started_ns: 0,
             image: Arc::default(),
             vpid: 0,
+            pid_ns: 0,
+            origin: crate::event::Origin::Unknown,
             seeded: false,
         };
         let what = What::Fork { process: &process };
