@@ -12,7 +12,7 @@ use crate::dist::Binaries;
 use crate::install::{self, Consent};
 use crate::results::Results;
 use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
-use crate::{dist, ebpf, guests, kernels, peers, tidy};
+use crate::{dist, ebpf, fuzz, guests, kernels, peers, tidy};
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,7 @@ pub(crate) fn run_all(consent: Consent, reach: Reach) -> Result<bool> {
     report.tier("format, clippy, rustdoc", lint);
     report.tier("licences", || licences(consent, quick));
     report.tier("unit, property and doc tests", unit);
+    report.tier("fuzz targets, briefly", || if quick { left_out() } else { fuzz_targets() });
     report.tier("eBPF object is current, in budget", || match toolchain {
         true => ebpf::run(consent, true).map(|()| one_each(1, 0)),
         false => Ok(Outcome::NotRun("this distribution packages no BPF toolchain".into())),
@@ -121,7 +122,6 @@ pub(crate) fn run_all(consent: Consent, reach: Reach) -> Result<bool> {
 /// The tiers that need the static binaries.
 fn kernel_tiers(report: &mut Report, consent: Consent, reach: Reach, binaries: Option<&Binaries>) {
     let quick = reach == Reach::Quick;
-    let left_out = || Ok(Outcome::NotRun("left out by --quick".into()));
     let with = |work: &dyn Fn(&Binaries) -> Result<Outcome>| match binaries {
         Some(binaries) => work(binaries),
         None => bail!("the binaries were not built"),
@@ -143,6 +143,10 @@ fn kernel_tiers(report: &mut Report, consent: Consent, reach: Reach, binaries: O
             None => backends(consent, binaries),
         })
     });
+}
+
+fn left_out() -> Result<Outcome> {
+    Ok(Outcome::NotRun("left out by --quick".into()))
 }
 
 fn one_each(checks: usize, failed: usize) -> Outcome {
@@ -172,7 +176,7 @@ fn lint() -> Result<Outcome> {
 /// machine reaches; CI of the hosting platform checks them.
 fn licences(consent: Consent, quick: bool) -> Result<Outcome> {
     if quick {
-        return Ok(Outcome::NotRun("left out by --quick".into()));
+        return left_out();
     }
     let deny = install::built_tool("cargo-deny", "0.20.2", consent)?;
     let mut command = Command::new(deny);
@@ -205,6 +209,14 @@ fn counts(line: &str) -> Option<(usize, usize, usize)> {
     let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let mut numbers = rest.split("; ").map(|part| part.split(' ').next().unwrap_or("").parse().ok());
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
+}
+
+/// Long enough to find what a change breaks on the way from the checked-in inputs; a search takes `cargo xtask
+/// fuzz`.
+fn fuzz_targets() -> Result<Outcome> {
+    let choice = fuzz::Choice { names: Vec::new(), time: Duration::from_secs(12), keep: false };
+    let (targets, failed) = fuzz::outcome(&choice)?;
+    Ok(one_each(targets, failed))
 }
 
 /// What keeps this machine from running the agent, if anything does.
