@@ -15,6 +15,7 @@ mod maps;
 mod path;
 mod process;
 mod sensors;
+mod sequence;
 mod sock;
 mod task;
 

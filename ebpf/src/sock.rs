@@ -1,140 +1,20 @@
-//! `struct tcp_sock`: identity, role and counters, from the kernel's own numbers.
-//!
-//! The arithmetic, modulo 2³² (docs/adr/0004-socket-level-flows.md says how it was proven):
-//! ```text
-//! payload sent  = bytes_sent − bytes_retrans
-//! fin           = 1 if state is FIN_WAIT1, FIN_WAIT2, CLOSING or LAST_ACK and snd_nxt == write_seq
-//! own ISN       = snd_nxt − 1 − payload sent − fin
-//! peer's ISN    = rcv_nxt − 1 − bytes_received
-//! role          : snd_una − own ISN − bytes_acked is 0 on the side that connected, 1 on the other
-//! payload rcvd  = bytes_received − 1 if SOCK_DONE (the peer's FIN was counted), else bytes_received
-//! ```
+//! `struct sock`: addresses, namespace, cgroup, owner; and the identity that a record carries.
 
-use tarsier_abi::tcp::{Addresses, Counters, Tuple, flag, role, state};
+use tarsier_abi::{
+    ABSENT,
+    tcp::{Tuple, flag, role, state},
+};
 
 use crate::{
     access::{Access, Typed, Untyped},
     cgroup, filter,
-    kernel::{Ptr, SOCK_CGROUP_IS_POINTER, SOCK_DONE_BIT, field, get, get_at, peek},
+    kernel::{Ptr, SOCK_CGROUP_IS_POINTER, field, get, get_at, peek},
+    sequence::{self, Identity, Sent},
 };
-use tarsier_abi::ABSENT;
 
 const AF_INET6: u16 = 10;
 /// The third word of a v4-mapped address, `::ffff:0:0`, as it lies in memory.
 const MAPPED_WORD: u32 = 0x0000_ffff_u32.to_be();
-
-/// Sequence numbers of a socket in `state`: own ISN, the peer's, and who connected.
-pub struct Sequence {
-    /// Own initial sequence number.
-    pub local: u32,
-    /// The peer's.
-    pub peer: u32,
-    /// See [`role`].
-    pub role: u8,
-}
-
-/// Computes [`Sequence`]; valid once established. Written without branches: the sweep does this twice
-/// for each of many sockets, and the verifier looks at every way through.
-#[inline(always)]
-pub fn sequence(sock: impl Access, state: u8) -> Sequence {
-    const CLOSING: u32 =
-        1 << state::FIN_WAIT1 | 1 << state::FIN_WAIT2 | 1 << state::CLOSING | 1 << state::LAST_ACK;
-    let sent: u64 = sock.read(&field::TCP_BYTES_SENT);
-    let again: u64 = sock.read(&field::TCP_BYTES_RETRANS);
-    let next: u32 = sock.read(&field::TCP_SND_NXT);
-    let all_sent = is_zero(next ^ sock.read::<u32>(&field::TCP_WRITE_SEQ));
-    let fin = CLOSING >> (state & 31) & all_sent;
-    let payload = sent.wrapping_sub(again) as u32;
-    let local = next.wrapping_sub(1).wrapping_sub(payload).wrapping_sub(fin);
-    let received = sock.read::<u64>(&field::TCP_BYTES_RECEIVED) as u32;
-    let peer = sock.read::<u32>(&field::TCP_RCV_NXT).wrapping_sub(1).wrapping_sub(received);
-    let acked = sock.read::<u64>(&field::TCP_BYTES_ACKED) as u32;
-    let proof = sock.read::<u32>(&field::TCP_SND_UNA).wrapping_sub(local).wrapping_sub(acked);
-    let role = is_zero(proof) * u32::from(role::CLIENT) | is_zero(proof ^ 1) * u32::from(role::SERVER);
-    Sequence { local, peer, role: role as u8 }
-}
-
-/// 1 if `value` is 0, else 0, in a form that the compiler does not turn back into a branch.
-#[inline(always)]
-fn is_zero(value: u32) -> u32 {
-    let mut wide = u64::from(value);
-    // SAFETY: a move to itself; it only hides where the value came from.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) wide) };
-    (wide.wrapping_sub(1) >> 63) as u32
-}
-
-/// What tells a socket from any other at its address: it changes only while the socket is being changed.
-pub struct Identity {
-    /// `snd_una − bytes_acked`: own ISN on the side that connected, the number after it on the other.
-    pub base: u32,
-    /// The peer's ISN.
-    pub peer: u32,
-    /// As [`ports`] gives them.
-    pub ports: (u16, u16),
-}
-
-impl Identity {
-    /// Equality without branches.
-    #[inline(always)]
-    pub fn is(&self, other: &Self) -> bool {
-        let ports = u32::from(self.ports.0 ^ other.ports.0) | u32::from(self.ports.1 ^ other.ports.1);
-        is_zero((self.base ^ other.base) | (self.peer ^ other.peer) | ports) != 0
-    }
-}
-
-/// Reads [`Identity`].
-#[inline(always)]
-pub fn identity(sock: impl Access) -> Identity {
-    let acked = sock.read::<u64>(&field::TCP_BYTES_ACKED) as u32;
-    let received = sock.read::<u64>(&field::TCP_BYTES_RECEIVED) as u32;
-    Identity {
-        base: sock.read::<u32>(&field::TCP_SND_UNA).wrapping_sub(acked),
-        peer: sock.read::<u32>(&field::TCP_RCV_NXT).wrapping_sub(1).wrapping_sub(received),
-        ports: ports(sock),
-    }
-}
-
-/// Whether a system call or an interrupt holds the socket. Where the lock has no such word, only the
-/// former can be told.
-#[inline(always)]
-pub fn is_locked(sock: Untyped) -> bool {
-    let owned = sock.read::<u32>(&field::SOCK_OWNED);
-    let lock = field::SOCK_LOCK.load();
-    let held = if lock == ABSENT { 0 } else { peek::<u32>(sock.0, lock) };
-    owned | held != 0
-}
-
-/// Whether the peer's FIN was received.
-#[inline(always)]
-pub fn peer_fin(sock: impl Access) -> bool {
-    sock.read::<u64>(&field::SOCK_FLAGS) >> (SOCK_DONE_BIT.load() & 63) & 1 != 0
-}
-
-/// The counters now.
-#[inline(always)]
-pub fn counters(sock: impl Access) -> Counters {
-    let sent: u64 = sock.read(&field::TCP_BYTES_SENT);
-    let again: u64 = sock.read(&field::TCP_BYTES_RETRANS);
-    let received: u64 = sock.read(&field::TCP_BYTES_RECEIVED);
-    Counters {
-        bytes_sent: sent.wrapping_sub(again),
-        bytes_received: received.wrapping_sub(u64::from(peer_fin(sock))),
-        segments_sent: sock.read(&field::TCP_SEGS_OUT),
-        segments_received: sock.read(&field::TCP_SEGS_IN),
-        retransmits: sock.read(&field::TCP_TOTAL_RETRANS),
-        srtt_us: sock.read::<u32>(&field::TCP_SRTT) >> 3,
-        min_rtt_us: sock.read(&field::TCP_RTT_MIN),
-        pad: 0,
-    }
-}
-
-/// Own port and the peer's, host order. `inet_sport`, not `skc_num`: the latter is 0 already when an
-/// automatically bound socket closes.
-#[inline(always)]
-pub fn ports(sock: impl Access) -> (u16, u16) {
-    let local = u16::from_be(sock.read(&field::INET_SPORT));
-    (local, u16::from_be(sock.read(&field::SOCK_DPORT)))
-}
 
 /// Inode number of the socket's network namespace.
 #[inline(always)]
@@ -180,71 +60,145 @@ pub fn cgroup(sock: Ptr) -> (u64, bool) {
     (cgroup::id(group), filter::in_scope(group))
 }
 
-/// Both addresses in network order and the family really spoken; v4-mapped ones are made IPv4.
-#[inline(always)]
-pub fn addresses(sock: Ptr) -> (Addresses, u8, bool) {
-    let v6 = get::<u16>(sock, &field::SOCK_FAMILY) == AF_INET6;
-    let peer_at = field::SOCK_V6_DADDR.load();
-    let mapped = v6
-        && get_at::<u32>(sock, peer_at) == 0
-        && get_at::<u32>(sock, peer_at + 4) == 0
-        && get_at::<u32>(sock, peer_at + 8) == MAPPED_WORD;
-    if !v6 || mapped {
-        let local = get(sock, &field::SOCK_RCV_SADDR);
-        let peer = get(sock, &field::SOCK_DADDR);
-        return (Addresses { words: [local, peer, 0, 0, 0, 0, 0, 0] }, 4, mapped);
-    }
-    let local_at = field::SOCK_V6_RCV_SADDR.load();
-    let word = |at: u32| get_at::<u32>(sock, at);
-    let words = [
-        word(local_at),
-        word(local_at + 4),
-        word(local_at + 8),
-        word(local_at + 12),
-        word(peer_at),
-        word(peer_at + 4),
-        word(peer_at + 8),
-        word(peer_at + 12),
-    ];
-    (Addresses { words }, 6, false)
+/// Which addresses a socket speaks with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv4 on a socket of `AF_INET6`.
+    Mapped,
+    /// IPv6.
+    V6,
 }
 
-/// Identity of a socket (typed `struct tcp_sock`) in `state`; sequence numbers and role are filled in
-/// only for states in which the arithmetic holds.
+/// The family really spoken.
 #[inline(always)]
-pub fn tuple(sock: Ptr, cgroup: u64, state: u8) -> (Tuple, Addresses) {
-    let (addresses, family, mapped) = addresses(sock);
-    let (local_port, peer_port) = ports(Typed(sock));
-    let mut tuple = Tuple {
+pub fn family(sock: Ptr) -> Family {
+    if get::<u16>(sock, &field::SOCK_FAMILY) != AF_INET6 {
+        return Family::V4;
+    }
+    let peer_at = field::SOCK_V6_DADDR.load();
+    let mapped = get_at::<u32>(sock, peer_at) == 0
+        && get_at::<u32>(sock, peer_at + 4) == 0
+        && get_at::<u32>(sock, peer_at + 8) == MAPPED_WORD;
+    if mapped { Family::Mapped } else { Family::V6 }
+}
+
+/// Both IPv4 addresses, own first, in network order.
+#[inline(always)]
+pub fn addresses_v4(sock: Ptr) -> [u32; 2] {
+    [get(sock, &field::SOCK_RCV_SADDR), get(sock, &field::SOCK_DADDR)]
+}
+
+/// Both IPv6 addresses, own first, in network order.
+#[inline(always)]
+pub fn addresses_v6(sock: Ptr) -> [u32; 8] {
+    let (own, peer) = (field::SOCK_V6_RCV_SADDR.load(), field::SOCK_V6_DADDR.load());
+    let word = |at: u32| get_at::<u32>(sock, at);
+    [
+        word(own),
+        word(own + 4),
+        word(own + 8),
+        word(own + 12),
+        word(peer),
+        word(peer + 4),
+        word(peer + 8),
+        word(peer + 12),
+    ]
+}
+
+/// What the numbers of a socket (typed `struct tcp_sock`) prove in `state`.
+pub struct Proof {
+    /// Where its sequence numbers start.
+    pub identity: Identity,
+    /// What it sent.
+    pub sent: Sent,
+    /// See [`role`].
+    pub role: u8,
+    /// See [`flag`].
+    pub flags: u8,
+}
+
+/// A socket that is leaving `state`, or is in it. Of one that never got an answer only the SYN is known.
+#[inline(always)]
+pub fn proof(sock: Ptr, state: u8) -> Proof {
+    let mut identity = Identity::read(Typed(sock));
+    let sent = Sent::read(Typed(sock), identity.base, || state);
+    let mut flags = if sequence::peer_fin(Typed(sock)) { flag::PEER_FIN } else { 0 };
+    let role = match (state, sent.extra) {
+        (state::SYN_SENT, _) => {
+            identity.peer = 0;
+            role::CLIENT
+        }
+        // It has sent a SYN and got one that is no answer.
+        (state::SYN_RECV, 1) => {
+            flags |= flag::CROSSED;
+            role::UNKNOWN
+        }
+        _ => sent.role(Typed(sock)),
+    };
+    Proof { identity, sent, role, flags }
+}
+
+/// A socket that is becoming established and was in state `old`: how it came there tells its role.
+#[inline(always)]
+pub fn handshake(sock: Ptr, old: u8) -> Proof {
+    let identity = Identity::read(Typed(sock));
+    let sent = Sent::read(Typed(sock), identity.base, || state::ESTABLISHED);
+    let (role, flags) = if old == state::SYN_SENT {
+        // The answer to the SYN has been counted, unless there was none: `TCP_REPAIR`.
+        let answered = get::<u32>(sock, &field::TCP_SEGS_IN) != 0;
+        if answered { (role::CLIENT, 0) } else { (role::UNKNOWN, flag::RESTORED) }
+    } else {
+        // A byte counted twice would look as a missing SYN, so with fast open the backlog is asked too.
+        let listener = sequence::was_listener(Typed(sock));
+        match sent.extra {
+            0 if sent.counted == 0 || listener => (role::SERVER, 0),
+            1 if sent.counted == 0 || !listener => (role::UNKNOWN, flag::CROSSED),
+            _ => (role::UNKNOWN, 0),
+        }
+    };
+    Proof { identity, sent, role, flags }
+}
+
+/// Identity as a record carries it.
+#[inline(always)]
+pub fn tuple(sock: Ptr, cgroup: u64, family: Family, state: u8, proof: &Proof) -> Tuple {
+    let (local_port, peer_port) = proof.identity.ports;
+    Tuple {
         sock: sock as u64,
         cgroup,
         net_ns: net_ns(sock),
-        isn_local: 0,
-        isn_peer: 0,
+        base: proof.identity.base,
+        isn_peer: proof.identity.peer,
         local_port,
         peer_port,
-        family,
-        role: role::UNKNOWN,
+        family: if family == Family::V6 { 6 } else { 4 },
+        role: proof.role,
         state,
-        flags: if mapped { flag::MAPPED } else { 0 },
+        flags: proof.flags | if family == Family::Mapped { flag::MAPPED } else { 0 },
         error: get::<u32>(sock, &field::SOCK_ERR) as u16,
         pad: 0,
-    };
-    match state {
-        state::SYN_SENT => {
-            // Nothing is acknowledged yet: the first unacknowledged byte is the SYN.
-            tuple.isn_local = get(sock, &field::TCP_SND_UNA);
-            tuple.role = role::CLIENT;
-        }
-        state::LISTEN => tuple.local_port = get(sock, &field::SOCK_NUM),
-        _ => {
-            let sequence = sequence(Typed(sock), state);
-            (tuple.isn_local, tuple.isn_peer) = (sequence.local, sequence.peer);
-            tuple.role = sequence.role;
-        }
     }
-    if peer_fin(Typed(sock)) {
-        tuple.flags |= flag::PEER_FIN;
+}
+
+/// Identity of a socket that has no connection yet: it listens, or is about to connect. Its own port is
+/// the one it is bound to, if it is: `inet_sport` still has that of an earlier connection.
+#[inline(always)]
+pub fn bare_tuple(sock: Ptr, cgroup: u64, family: Family, state: u8) -> Tuple {
+    Tuple {
+        sock: sock as u64,
+        cgroup,
+        net_ns: net_ns(sock),
+        base: 0,
+        isn_peer: 0,
+        local_port: get(sock, &field::SOCK_NUM),
+        peer_port: u16::from_be(get(sock, &field::SOCK_DPORT)),
+        family: if family == Family::V6 { 6 } else { 4 },
+        role: role::UNKNOWN,
+        state,
+        flags: flag::OWNED | if family == Family::Mapped { flag::MAPPED } else { 0 },
+        error: 0,
+        pad: 0,
     }
-    (tuple, addresses)
 }

@@ -146,7 +146,7 @@ fn move_identities(record: &mut [u8], by_ns: u64) {
         put_u64(record, at, sock);
         if matches!(Op::try_from(op), Ok(Op::Established | Op::Close)) {
             let tuple = offset_of!(EstablishedRecord, tuple);
-            for at in [tuple + offset_of!(Tuple, isn_local), tuple + offset_of!(Tuple, isn_peer)] {
+            for at in [tuple + offset_of!(Tuple, base), tuple + offset_of!(Tuple, isn_peer)] {
                 let isn = get_u32(record, at).wrapping_add(0x0101_0101);
                 put_u32(record, at, isn);
             }

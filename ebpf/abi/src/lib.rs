@@ -30,7 +30,7 @@ pub use offsets::{ABSENT, FIELDS, FieldSpec, Need};
 
 /// Version of the records, as captures state it. A change of any record's layout or meaning is a new one; a
 /// test of the agent holds the two together.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// The ring a sensor writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -154,6 +154,7 @@ macro_rules! for_each_field {
             (SOCK_CGROUP, "sock", ["sk_cgrp_data.cgroup", "sk_cgrp_data.val"], 8, Optional);
             (SOCK_OWNED, "sock", ["sk_lock.owned"], 4, Sensor("tcp"));
             (SOCK_LOCK, "sock", ["sk_lock.slock"], 0, Optional);
+            (SOCK_MAX_BACKLOG, "sock", ["sk_max_ack_backlog"], 4, Sensor("tcp"));
             (SOCK_SOCKET, "sock", ["sk_socket"], 8, Sensor("tcp"));
             (SOCKET_ALLOC_INODE, "socket_alloc", ["vfs_inode"], 0, Optional);
             (INET_SPORT, "inet_sock", ["inet_sport"], 2, Sensor("tcp"));

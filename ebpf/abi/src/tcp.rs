@@ -2,7 +2,7 @@
 //! kept in the kernel: user space joins the records by socket address, and sweeps live ones with a
 //! program run by test run (`tcp_sweep`).
 //!
-//! The arithmetic (payload bytes, initial sequence numbers, role) is at `ebpf/src/sock.rs`; what
+//! The arithmetic (payload bytes, initial sequence numbers, role) is at `ebpf/src/sequence.rs`; what
 //! was measured of it is docs/adr/0004-socket-level-flows.md.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -69,7 +69,7 @@ pub mod state {
 
 /// Values of [`Tuple::role`]: who connected, as the sequence arithmetic proves it.
 pub mod role {
-    /// The arithmetic gave neither answer: never guessed.
+    /// The kernel's numbers prove neither: never guessed.
     pub const UNKNOWN: u8 = 0;
     /// This socket connected.
     pub const CLIENT: u8 = 1;
@@ -85,6 +85,10 @@ pub mod flag {
     pub const PEER_FIN: u8 = 1 << 1;
     /// An `AF_INET6` socket that speaks IPv4 (v4-mapped addresses, normalised here).
     pub const MAPPED: u8 = 1 << 2;
+    /// Both ends connected, their SYNs crossed: neither is the client.
+    pub const CROSSED: u8 = 1 << 3;
+    /// It had no handshake: put back as it was elsewhere (`TCP_REPAIR`). Its numbers are not initial ones.
+    pub const RESTORED: u8 = 1 << 4;
 }
 
 /// Who is talking: identity of one socket.
@@ -97,9 +101,10 @@ pub struct Tuple {
     pub cgroup: u64,
     /// Inode number of its network namespace.
     pub net_ns: u32,
-    /// Own initial sequence number; proven only if `role` is known, which it is not in an open record.
-    pub isn_local: u32,
-    /// The peer's initial sequence number.
+    /// `snd_una − bytes_acked`, which never changes in a connection's life: its own initial sequence number
+    /// if it connected, the number after that if it was accepted. 0 in open records.
+    pub base: u32,
+    /// The peer's initial sequence number; 0 = not known yet.
     pub isn_peer: u32,
     /// Own port, host order.
     pub local_port: u16,
@@ -139,7 +144,8 @@ impl Addresses {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Counters {
-    /// Payload bytes sent, each counted once (`bytes_sent − bytes_retrans`).
+    /// Payload bytes counted as sent (`bytes_sent − bytes_retrans`): each once, and once more for every
+    /// time that the device refused it. With `extra` they are exact.
     pub bytes_sent: u64,
     /// Payload bytes received in order (`bytes_received`, less the peer's FIN).
     pub bytes_received: u64,
@@ -153,8 +159,9 @@ pub struct Counters {
     pub srtt_us: u32,
     /// Least round-trip time of the kernel's window, µs; `u32::MAX` = not measured.
     pub min_rtt_us: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// Sequence numbers sent (a FIN aside) less `bytes_sent`: 1 for the SYN of the side that connected, 0 on
+    /// the other, less what was counted more than once.
+    pub extra: i32,
 }
 
 /// `connect` begins, or `listen`.
@@ -235,8 +242,8 @@ pub struct SeedRecord {
 /// Sockets per call of the sweep program.
 pub const SWEEP_BATCH: usize = 128;
 
-/// One socket of a sweep: user space writes `sock`, `role`, `isn_local`, `isn_peer` and the ports into
-/// `tuple`, the program fills in the rest.
+/// One socket of a sweep: user space writes `sock`, `base`, `isn_peer` and the ports into `tuple`, the
+/// program fills in the rest.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct SweepSlot {

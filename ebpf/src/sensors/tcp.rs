@@ -10,18 +10,19 @@ use aya_ebpf::{
 use tarsier_abi::{
     Header, Sensor, TaskKey,
     tcp::{
-        Addresses, CloseRecord, EstablishedRecord, Op, OpenRecord, OwnerRecord, SWEEP_BATCH, SeedRecord,
-        SweepSlot, flag, role, state, sweep,
+        Addresses, CloseRecord, Counters, EstablishedRecord, Op, OpenRecord, OwnerRecord, SWEEP_BATCH,
+        SeedRecord, SweepSlot, flag, state, sweep,
     },
 };
 use zerocopy::IntoBytes;
 
 use crate::{
-    access::{Access, Typed, Untyped},
-    emit,
+    access::{Typed, Untyped},
+    emit::{self, Room},
     kernel::{Ptr, SELF_PORT, field, get, get_at},
     maps,
-    sock::{self, Identity},
+    sequence::{self, Identity},
+    sock::{self, Family},
     task,
 };
 
@@ -52,12 +53,12 @@ pub fn tcp(ctx: BtfTracePointContext) -> i32 {
     match new {
         state::SYN_SENT => open(sock, cgroup, Op::Open, state::SYN_SENT),
         state::LISTEN => open(sock, cgroup, Op::Listen, state::LISTEN),
-        state::ESTABLISHED => established(sock, cgroup),
+        state::ESTABLISHED => established(sock, cgroup, old),
         state::CLOSE if old == state::LISTEN => owner(sock, Op::Unlisten),
         state::CLOSE => close(sock, cgroup, old),
         _ => {
             // The one that connected named its owner when it opened.
-            if sock::sequence(Typed(sock), old).role != role::CLIENT && sock::is_owned(sock) {
+            if sock::is_owned(sock) && was_accepted(sock, old) {
                 owner(sock, Op::Owner);
             }
         }
@@ -65,56 +66,87 @@ pub fn tcp(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Sends a record that ends with addresses; IPv4 leaves out what it does not use.
-macro_rules! output {
-    ($record:expr) => {{
-        let record = $record;
-        let bytes = record.as_bytes();
-        if record.tuple.family == 4 {
-            let len = bytes.len() - (Addresses::V6_BYTES - Addresses::V4_BYTES);
-            // SAFETY: shorter than the record.
-            emit::output(Sensor::Tcp, unsafe { bytes.get_unchecked(..len) });
-        } else {
-            emit::output(Sensor::Tcp, bytes);
-        }
-    }};
+/// Whether the socket was accepted, or may have been.
+#[inline(always)]
+fn was_accepted(sock: Ptr, old: u8) -> bool {
+    sequence::was_listener(Typed(sock)) || sock::proof(sock, old).sent.extra == 0
+}
+
+/// Room for a record that ends with addresses; they are written. IPv4 leaves out what it does not use.
+#[inline(always)]
+fn room<T>(sock: Ptr, family: Family, op: Op) -> Option<Room> {
+    let at = size_of::<T>() - Addresses::V6_BYTES;
+    if family == Family::V6 {
+        let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V6_BYTES)?;
+        // SAFETY: the addresses are the last 32 bytes of the record.
+        unsafe { room.record.add(at).cast::<[u32; 8]>().write(sock::addresses_v6(sock)) };
+        return Some(room);
+    }
+    let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V4_BYTES)?;
+    // SAFETY: the addresses are the last 8 bytes of the record.
+    unsafe { room.record.add(at).cast::<[u32; 2]>().write(sock::addresses_v4(sock)) };
+    Some(room)
 }
 
 #[inline(always)]
 fn open(sock: Ptr, cgroup: u64, op: Op, state: u8) {
-    let Some(header) = emit::header(Sensor::Tcp, op as u8) else { return };
-    let (mut tuple, addresses) = sock::tuple(sock, cgroup, state);
-    tuple.flags |= flag::OWNED;
-    // The sequence number is chosen after the state: nothing is proven yet.
-    (tuple.isn_local, tuple.role) = (0, role::UNKNOWN);
-    output!(OpenRecord { header, tuple, task: task::current_key(), addresses });
+    let family = sock::family(sock);
+    let Some(room) = room::<OpenRecord>(sock, family, op) else { return };
+    let record = room.record.cast::<OpenRecord>();
+    // SAFETY: fields of the room.
+    unsafe {
+        (&raw mut (*record).tuple).write(sock::bare_tuple(sock, cgroup, family, state));
+        (&raw mut (*record).task).write(task::current_key());
+    }
+    room.submit();
 }
 
 #[inline(always)]
-fn established(sock: Ptr, cgroup: u64) {
-    let Some(header) = emit::header(Sensor::Tcp, Op::Established as u8) else { return };
-    let (tuple, addresses) = sock::tuple(sock, cgroup, state::ESTABLISHED);
-    let srtt_us = get::<u32>(sock, &field::TCP_SRTT) >> 3;
-    output!(EstablishedRecord { header, tuple, srtt_us, pad: 0, addresses });
+fn established(sock: Ptr, cgroup: u64, old: u8) {
+    let family = sock::family(sock);
+    let Some(room) = room::<EstablishedRecord>(sock, family, Op::Established) else { return };
+    let record = room.record.cast::<EstablishedRecord>();
+    let proof = sock::handshake(sock, old);
+    // SAFETY: fields of the room.
+    unsafe {
+        (&raw mut (*record).tuple).write(sock::tuple(sock, cgroup, family, state::ESTABLISHED, &proof));
+        (&raw mut (*record).srtt_us).write(get::<u32>(sock, &field::TCP_SRTT) >> 3);
+        (&raw mut (*record).pad).write(0);
+    }
+    room.submit();
 }
 
 #[inline(always)]
 fn close(sock: Ptr, cgroup: u64, old: u8) {
-    let Some(header) = emit::header(Sensor::Tcp, Op::Close as u8) else { return };
-    let (mut tuple, addresses) = sock::tuple(sock, cgroup, old);
+    let family = sock::family(sock);
+    let Some(room) = room::<CloseRecord>(sock, family, Op::Close) else { return };
+    let record = room.record.cast::<CloseRecord>();
+    let mut proof = sock::proof(sock, old);
     let mut task = TaskKey::NONE;
     if sock::is_owned(sock) {
-        tuple.flags |= flag::OWNED;
+        proof.flags |= flag::OWNED;
         task = task::current_key();
     }
-    output!(CloseRecord { header, tuple, task, counters: sock::counters(Typed(sock)), addresses });
+    let counters = sequence::counters(Typed(sock), proof.sent, proof.flags & flag::PEER_FIN != 0);
+    // SAFETY: fields of the room.
+    unsafe {
+        (&raw mut (*record).tuple).write(sock::tuple(sock, cgroup, family, old, &proof));
+        (&raw mut (*record).task).write(task);
+        (&raw mut (*record).counters).write(counters);
+    }
+    room.submit();
 }
 
 #[inline(always)]
 fn owner(sock: Ptr, op: Op) {
-    let Some(header) = emit::header(Sensor::Tcp, op as u8) else { return };
-    let record = OwnerRecord { header, sock: sock as u64, task: task::current_key() };
-    emit::output(Sensor::Tcp, record.as_bytes());
+    let Some(room) = emit::reserve(Sensor::Tcp, op as u8, size_of::<OwnerRecord>()) else { return };
+    let record = room.record.cast::<OwnerRecord>();
+    // SAFETY: fields of the room.
+    unsafe {
+        (&raw mut (*record).sock).write(sock as u64);
+        (&raw mut (*record).task).write(task::current_key());
+    }
+    room.submit();
 }
 
 /// The tcp iterator of one network namespace: one record per full socket, into the iterator's file.
@@ -135,7 +167,7 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
         return 0;
     }
     let (cgroup, in_scope) = sock::cgroup(sock);
-    let (local_port, peer_port) = sock::ports(Typed(sock));
+    let (local_port, peer_port) = sequence::ports(Typed(sock));
     let own = SELF_PORT.load();
     let is_own = own != 0 && (u32::from(local_port) == own || u32::from(peer_port) == own);
     if !in_scope && !is_own {
@@ -144,9 +176,23 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
     let state: u8 = get(sock, &field::SOCK_STATE);
     let header =
         Header { sensor: Sensor::Tcp as u8, op: Op::Seed as u8, cpu: 0, seq: 0, boot_ns: emit::now() };
-    let (tuple, addresses) = sock::tuple(sock, cgroup, state);
+    let family = sock::family(sock);
+    let (tuple, counters) = match state {
+        state::LISTEN => (sock::bare_tuple(sock, cgroup, family, state), Counters::default()),
+        _ => {
+            let proof = sock::proof(sock, state);
+            let counters = sequence::counters(Typed(sock), proof.sent, proof.flags & flag::PEER_FIN != 0);
+            (sock::tuple(sock, cgroup, family, state, &proof), counters)
+        }
+    };
+    let words = if family == Family::V6 {
+        sock::addresses_v6(sock)
+    } else {
+        let [own, peer] = sock::addresses_v4(sock);
+        [own, peer, 0, 0, 0, 0, 0, 0]
+    };
     let inode = sock::inode_number(sock);
-    let record = SeedRecord { header, tuple, counters: sock::counters(Typed(sock)), inode, addresses };
+    let record = SeedRecord { header, tuple, counters, inode, addresses: Addresses { words } };
     let seq: Ptr = get_at(meta, 0);
     let bytes = record.as_bytes();
     // SAFETY: `seq` is the iterator's file; the record is initialised.
@@ -178,20 +224,19 @@ pub fn tcp_sweep(_ctx: RawTracePointContext) -> i32 {
 fn look_at(slot: &mut SweepSlot) {
     let sock = Untyped(slot.tuple.sock as Ptr);
     let wanted = Identity {
-        base: slot.tuple.isn_local.wrapping_add(u32::from(slot.tuple.role == role::SERVER)),
+        base: slot.tuple.base,
         peer: slot.tuple.isn_peer,
         ports: (slot.tuple.local_port, slot.tuple.peer_port),
     };
-    let before = sock::identity(sock);
-    let busy = sock::is_locked(sock);
-    let counters = sock::counters(sock);
-    let after = sock::identity(sock);
-    slot.tuple.state = sock.read(&field::SOCK_STATE);
+    let before = Identity::read(sock);
+    let (counters, state, busy) = sequence::live_counters(sock, wanted.base);
+    let after = Identity::read(sock);
+    slot.tuple.state = state;
     // What is there instead: user space may know too little of the one that it looks for to tell.
     (slot.tuple.local_port, slot.tuple.peer_port) = before.ports;
     let same = before.is(&wanted) & after.is(&wanted);
     let settled = before.is(&after) & !busy;
-    slot.status = if same & (slot.tuple.state != state::CLOSE) {
+    slot.status = if same & (state != state::CLOSE) {
         slot.counters = counters;
         sweep::LIVE
     } else if same | settled {

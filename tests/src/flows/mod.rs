@@ -1,12 +1,17 @@
 //! What the kernel's counters say of a connection, held against what both of its ends know.
 
+mod endings;
+mod handshakes;
+mod lab;
+mod steps;
 mod sweep;
+mod trouble;
 
 use crate::runner::{Need, Test};
 
 /// Every test of a connection's numbers.
 pub fn tests() -> Vec<Test> {
-    [sweep::TESTS].concat()
+    [handshakes::TESTS, endings::TESTS, trouble::TESTS, sweep::TESTS].concat()
 }
 
 /// What every test here needs.

@@ -36,10 +36,6 @@ pub const EXE_MEMFD: &str = "tarsier.exe.memfd";
 pub const EXE_UPPER_LAYER: &str = "tarsier.exe.upper_layer";
 /// bool, absent if not so
 pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
-/// bool, absent if not so: the leading components are missing
-pub const EXE_TRUNCATED: &str = "tarsier.exe.truncated";
-/// bool, absent if not so: the leading components are missing
-pub const CWD_TRUNCATED: &str = "tarsier.cwd.truncated";
 /// string: identity of one execution within a boot
 pub const EXEC_ID: &str = "tarsier.exec_id";
 /// string
@@ -71,6 +67,12 @@ pub const TRANSPORT: &str = "network.transport";
 pub const BYTES: &str = "flow.bytes.total";
 /// int, destination to source
 pub const REVERSE_BYTES: &str = "flow.reverse.bytes.total";
+/// Segments, source to destination.
+pub const PACKETS: &str = "flow.packets.total";
+/// Segments, the other way.
+pub const REVERSE_PACKETS: &str = "flow.reverse.packets.total";
+/// How the connection ended.
+pub const CLOSE_REASON: &str = "tarsier.flow.close_reason";
 /// string: refused, reset, timeout
 pub const ERROR_TYPE: &str = "error.type";
 /// int: segments the local socket sent again

@@ -42,6 +42,15 @@ pub fn loopback_up() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes settings `net.ipv4.NAME` of the calling thread's namespace. One that this kernel does not have
+/// is an error.
+pub fn set(settings: &[(&str, &str)]) -> anyhow::Result<()> {
+    settings.iter().try_for_each(|(name, value)| {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        std::fs::write(&path, value).with_context(|| format!("cannot write {value} to {path}"))
+    })
+}
+
 /// Runs a configuration command (`ip`, `iptables`) and returns an error with its words if it fails.
 pub fn configure(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let path = super::tool::find(program).with_context(|| format!("{program} is not installed"))?;

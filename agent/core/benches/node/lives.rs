@@ -227,6 +227,7 @@ impl Node {
             segments_received: 4 + (received / 1448) as u32,
             srtt_us: 180 + self.random.below(900) as u32,
             min_rtt_us: 90,
+            extra: 1,
             ..Counters::default()
         };
         let other = Counters {
@@ -234,6 +235,7 @@ impl Node {
             bytes_received: sent,
             segments_sent: counters.segments_received,
             segments_received: counters.segments_sent,
+            extra: 0,
             ..counters
         };
         let owner = *self.random.of(&self.supervisors);
@@ -257,7 +259,7 @@ impl Node {
         let other_group = self.random.below(CONTAINERS);
         let one = Tuple {
             sock: client,
-            isn_local: isn[0],
+            base: isn[0],
             isn_peer: isn[1],
             local_port: client_port,
             peer_port: server_port,
@@ -268,7 +270,7 @@ impl Node {
             sock: server,
             cgroup: cgroup(other_group),
             net_ns: 4_026_532_000 + 8 * other_group as u32 + 2,
-            isn_local: isn[1],
+            base: isn[1].wrapping_add(1),
             isn_peer: isn[0],
             local_port: server_port,
             peer_port: client_port,

@@ -117,7 +117,7 @@ impl Writer {
     pub(super) fn open(&mut self, at_ns: u64, socket: &Socket, task: TaskKey) {
         let mut record = OpenRecord::new_zeroed();
         record.header = self.header(Sensor::Tcp, tcp::Op::Open as u8, at_ns);
-        let unknown = Tuple { local_port: 0, isn_local: 0, isn_peer: 0, role: 0, ..socket.tuple };
+        let unknown = Tuple { local_port: 0, base: 0, isn_peer: 0, role: 0, ..socket.tuple };
         record.tuple = Tuple { state: tcp::state::SYN_SENT, ..unknown };
         record.task = task;
         record.addresses.words[..2].copy_from_slice(&socket.addresses);

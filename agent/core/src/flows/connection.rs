@@ -1,8 +1,9 @@
 //! One life of one socket address: what its records told, and the flow that comes of it.
 
 use tarsier_abi::TaskKey;
-use tarsier_abi::tcp::{Counters, Tuple, role, state};
+use tarsier_abi::tcp::{Counters, Tuple, flag, role, state};
 
+use super::totals::{self, NOTHING, Syn};
 use crate::event::tcp::Ends;
 use crate::event::{CloseReason, Flow, FlowKind, Role};
 
@@ -20,8 +21,12 @@ pub(super) enum OwnerSource {
 /// A connection under construction. Times are boot ns; 0 = that record was not seen.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    /// Identity. `role` and the sequence numbers are the best told so far, `state` and `error` the last.
+    /// Identity. `role` is the best told so far, `state` and `error` the last.
     pub(super) tuple: Tuple,
+    /// `base` and the peer's initial sequence number, which are the same in all records that tell them.
+    pub(super) numbers: Option<(u32, u32)>,
+    /// The handshake told the role: sums told later do not change it.
+    role_is_final: bool,
     /// `None`: only an owner record so far.
     pub(super) ends: Option<Ends>,
     pub(super) open_ns: u64,
@@ -60,6 +65,8 @@ impl Connection {
     pub(super) fn new(sock: u64) -> Self {
         Self {
             tuple: Tuple { sock, ..Tuple::default() },
+            numbers: None,
+            role_is_final: false,
             ends: None,
             open_ns: 0,
             established_ns: 0,
@@ -76,9 +83,9 @@ impl Connection {
             owner_source: OwnerSource::Nobody,
             closer: TaskKey::NONE,
             handshake_rtt_us: 0,
-            last: NO_COUNTERS,
-            baseline: NO_COUNTERS,
-            reported: NO_COUNTERS,
+            last: NOTHING,
+            baseline: NOTHING,
+            reported: NOTHING,
         }
     }
 
@@ -102,16 +109,11 @@ impl Connection {
         self.open_ns != 0 || self.established_ns != 0 || self.seed_ns != 0
     }
 
-    /// (own, peer's) initial sequence numbers, if the kernel's arithmetic proved them.
-    pub(super) fn proven_isn(&self) -> Option<(u32, u32)> {
-        (self.tuple.role != role::UNKNOWN).then_some((self.tuple.isn_local, self.tuple.isn_peer))
-    }
-
     /// Whether a sweep can recognise it.
     pub(super) fn can_be_swept(&self) -> bool {
         let established = self.established_ns != 0
             || (self.seed_ns != 0 && !matches!(self.seed_state, state::SYN_SENT | state::SYN_RECV));
-        established && self.close_ns == 0 && self.held_until_ns == 0 && self.proven_isn().is_some()
+        established && self.close_ns == 0 && self.held_until_ns == 0 && self.numbers.is_some()
     }
 
     /// Whether a sweep has to look at it although it cannot recognise it: it began, and the record that
@@ -141,6 +143,9 @@ impl Connection {
             self.forget_baseline();
         }
         self.identify(tuple, ends, self.close_ns == 0);
+        if tuple.role != role::UNKNOWN {
+            (self.tuple.role, self.role_is_final) = (tuple.role, true);
+        }
         self.established_ns = at_ns;
         self.handshake_rtt_us = srtt_us;
     }
@@ -223,21 +228,13 @@ impl Connection {
     /// The kernel's totals of now. Returns whether anything was sent or received since.
     pub(super) fn advance_to(&mut self, counters: &Counters) -> bool {
         let before = self.last;
-        let newer = |old: u32, new: u32| if new.wrapping_sub(old) > u32::MAX / 2 { old } else { new };
-        self.last = Counters {
-            bytes_sent: before.bytes_sent.max(counters.bytes_sent),
-            bytes_received: before.bytes_received.max(counters.bytes_received),
-            segments_sent: newer(before.segments_sent, counters.segments_sent),
-            segments_received: newer(before.segments_received, counters.segments_received),
-            retransmits: newer(before.retransmits, counters.retransmits),
-            ..*counters
-        };
-        amounts(&before) != amounts(&self.last)
+        self.last = totals::later(&before, counters);
+        totals::differ(&before, &self.last)
     }
 
     /// Its beginning was seen after all: every byte is ours to report.
     fn forget_baseline(&mut self) {
-        self.baseline = NO_COUNTERS;
+        self.baseline = NOTHING;
         self.seed_ns = 0;
     }
 
@@ -248,11 +245,10 @@ impl Connection {
         own.cgroup = if tuple.cgroup != 0 && (later || own.cgroup == 0) { tuple.cgroup } else { own.cgroup };
         own.flags |= tuple.flags;
         own.family = tuple.family;
-        if tuple.role != role::UNKNOWN && (later || own.role == role::UNKNOWN) {
-            (own.role, own.isn_local, own.isn_peer) = (tuple.role, tuple.isn_local, tuple.isn_peer);
-        } else if own.role == role::UNKNOWN && own.isn_local == 0 {
-            (own.isn_local, own.isn_peer) = (tuple.isn_local, tuple.isn_peer);
+        if tuple.role != role::UNKNOWN && !self.role_is_final && (later || own.role == role::UNKNOWN) {
+            own.role = tuple.role;
         }
+        self.numbers = self.numbers.or(numbers(tuple));
         if later || self.close_ns == 0 {
             own.state = tuple.state;
         }
@@ -302,8 +298,12 @@ impl Connection {
         self.open_ns != 0 && self.tuple.role == role::SERVER
     }
 
-    /// Who connected, as far as the kernel told.
+    /// Who connected, as far as the kernel told. Where both ends did, or neither, nobody is the client.
     pub(super) fn role(&self) -> Role {
+        let with_itself = self.ends.is_some_and(|ends| ends.local == ends.peer);
+        if with_itself || self.tuple.flags & (flag::CROSSED | flag::RESTORED) != 0 {
+            return Role::Unknown;
+        }
         let connecting = self.close_ns != 0 && self.tuple.state == state::SYN_SENT;
         match (self.tuple.role, self.open_ns != 0 || connecting) {
             (role::SERVER, true) => Role::Unknown,
@@ -340,6 +340,18 @@ impl Connection {
         }
     }
 
+    /// What of [`Counters::extra`] is a SYN.
+    fn syn(&self) -> Syn {
+        let has = |bit: u8| self.tuple.flags & bit != 0;
+        match self.role() {
+            Role::Client => Syn::Sent,
+            Role::Server => Syn::NotSent,
+            Role::Unknown if has(flag::CROSSED) => Syn::Sent,
+            Role::Unknown if has(flag::RESTORED) => Syn::NotSent,
+            Role::Unknown => Syn::Unknown,
+        }
+    }
+
     fn flow(&mut self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
         let flow = self.view(kind, end_ns, reason)?;
         self.reported = flow.counters;
@@ -354,13 +366,13 @@ impl Connection {
     fn view(&self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
         let ends = self.ends?;
         let role = self.role();
-        let (start_ns, start_seen) = match role {
-            Role::Client if self.open_ns != 0 => (self.open_ns, true),
-            Role::Server if self.established_ns != 0 => (self.established_ns, true),
-            _ => (self.first_ns(), false),
+        let start_seen = match role {
+            Role::Server => self.established_ns != 0,
+            Role::Client | Role::Unknown => self.open_ns != 0 && !self.contradicts_itself(),
         };
-        let counters = minus(&self.last, &self.baseline);
-        let delta = minus(&counters, &self.reported);
+        let syn = self.syn();
+        let counters = totals::since(&totals::exact(&self.last, syn), &totals::exact(&self.baseline, syn));
+        let delta = totals::since(&counters, &self.reported);
         let own = &self.tuple;
         Some(Flow {
             kind,
@@ -371,12 +383,12 @@ impl Connection {
             cgroup: own.cgroup,
             owner: self.owner,
             owner_from_listener: self.owner_source == OwnerSource::Listener,
-            isn: if role == Role::Server {
-                (own.isn_peer, own.isn_local)
-            } else {
-                (own.isn_local, own.isn_peer)
+            isn: match (role, self.numbers) {
+                (_, None) => (own.base, own.isn_peer),
+                (Role::Server, Some((base, peer))) => (peer, base.wrapping_sub(1)),
+                (_, Some(numbers)) => numbers,
             },
-            start_ns: start_ns.min(end_ns),
+            start_ns: self.first_ns().min(end_ns),
             start_observed: !start_seen || self.seed_ns != 0,
             established_ns: self.established_ns,
             end_ns,
@@ -390,38 +402,13 @@ impl Connection {
     }
 }
 
+/// `base` and the peer's initial sequence number, if the record's state is one in which both are known.
+pub(super) fn numbers(tuple: &Tuple) -> Option<(u32, u32)> {
+    let known = !matches!(tuple.state, 0 | state::SYN_SENT | state::LISTEN);
+    known.then_some((tuple.base, tuple.isn_peer))
+}
+
 const EPIPE: u16 = 32;
 const ECONNRESET: u16 = 104;
 const ETIMEDOUT: u16 = 110;
 const ECONNREFUSED: u16 = 111;
-
-/// Nothing counted, nothing measured.
-const NO_COUNTERS: Counters = Counters {
-    bytes_sent: 0,
-    bytes_received: 0,
-    segments_sent: 0,
-    segments_received: 0,
-    retransmits: 0,
-    srtt_us: 0,
-    min_rtt_us: u32::MAX,
-    pad: 0,
-};
-
-fn amounts(counters: &Counters) -> (u64, u64, u32, u32, u32) {
-    let Counters { bytes_sent, bytes_received, segments_sent, segments_received, retransmits, .. } =
-        *counters;
-    (bytes_sent, bytes_received, segments_sent, segments_received, retransmits)
-}
-
-/// What was counted since `earlier`; round-trip times are those of `now`. The kernel's 32-bit
-/// counters wrap.
-fn minus(now: &Counters, earlier: &Counters) -> Counters {
-    Counters {
-        bytes_sent: now.bytes_sent.saturating_sub(earlier.bytes_sent),
-        bytes_received: now.bytes_received.saturating_sub(earlier.bytes_received),
-        segments_sent: now.segments_sent.wrapping_sub(earlier.segments_sent),
-        segments_received: now.segments_received.wrapping_sub(earlier.segments_received),
-        retransmits: now.retransmits.wrapping_sub(earlier.retransmits),
-        ..*now
-    }
-}

@@ -5,7 +5,7 @@
 
 use tarsier_abi::tcp::{Tuple, role, state};
 
-use super::connection::Connection;
+use super::connection::{Connection, numbers};
 use crate::event::tcp::Ends;
 
 impl Connection {
@@ -75,10 +75,9 @@ impl Connection {
             && self.is_between(ends)
     }
 
-    /// The same initial sequence numbers, as far as both are proven.
+    /// The same sequence numbers, as far as both are known.
     fn has_numbers_of(&self, tuple: &Tuple) -> bool {
-        tuple.role == role::UNKNOWN
-            || self.proven_isn().is_none_or(|known| known == (tuple.isn_local, tuple.isn_peer))
+        self.numbers.zip(numbers(tuple)).is_none_or(|(own, told)| own == told)
     }
 
     /// The same peer, and the same local port: not chosen yet when connect begins.

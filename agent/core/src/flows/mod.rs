@@ -14,6 +14,7 @@ mod listeners;
 mod sweep;
 mod table;
 mod tombstones;
+mod totals;
 
 #[cfg(test)]
 mod tests;

@@ -54,12 +54,12 @@ impl Table {
                 continue;
             }
             let (Some(ends), Some(slot)) = (life.ends, slots.get_mut(filled)) else { continue };
+            let (base, isn_peer) = life.numbers.unwrap_or_default();
             *slot = SweepSlot {
                 tuple: Tuple {
                     sock: life.tuple.sock,
-                    role: life.tuple.role,
-                    isn_local: life.tuple.isn_local,
-                    isn_peer: life.tuple.isn_peer,
+                    base,
+                    isn_peer,
                     local_port: ends.local.1,
                     peer_port: ends.peer.1,
                     ..Tuple::default()

@@ -5,17 +5,17 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
-use tarsier_abi::tcp::{Tuple, role};
+use tarsier_abi::tcp::Tuple;
 
-use super::connection::Connection;
+use super::connection::{Connection, numbers};
 
 /// What is remembered of a reported connection.
 #[derive(Clone, Copy, Debug)]
 struct Tombstone {
     end_ns: u64,
     peer: (IpAddr, u16),
-    /// Initial sequence numbers, if the kernel's arithmetic proved them.
-    isn: Option<(u32, u32)>,
+    /// Its sequence numbers, if they were told.
+    numbers: Option<(u32, u32)>,
 }
 
 /// The latest reported connection of each socket address; the oldest memories go first.
@@ -43,7 +43,7 @@ impl Tombstones {
                 self.by_sock.remove(&old);
             }
         }
-        self.by_sock.insert(sock, Tombstone { end_ns, peer: ends.peer, isn: connection.proven_isn() });
+        self.by_sock.insert(sock, Tombstone { end_ns, peer: ends.peer, numbers: connection.numbers });
         self.order.push_back((sock, end_ns));
     }
 
@@ -56,11 +56,7 @@ impl Tombstones {
     /// evicted one lives on in the kernel.
     pub(super) fn covers(&self, tuple: &Tuple, peer: (IpAddr, u16), at_ns: u64) -> bool {
         self.by_sock.get(&tuple.sock).is_some_and(|known| {
-            let told = (tuple.role != role::UNKNOWN).then_some((tuple.isn_local, tuple.isn_peer));
-            let same_numbers = match (known.isn, told) {
-                (Some(known), Some(told)) => known == told,
-                _ => true,
-            };
+            let same_numbers = known.numbers.zip(numbers(tuple)).is_none_or(|(known, told)| known == told);
             at_ns <= known.end_ns || (known.peer == peer && same_numbers)
         })
     }

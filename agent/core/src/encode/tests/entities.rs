@@ -141,7 +141,7 @@ prop_compose! {
             retransmits: segments[2],
             srtt_us: rtt[0],
             min_rtt_us: rtt[1],
-            pad: 0,
+            extra: 0,
         }
     }
 }

@@ -385,9 +385,10 @@ fn sweeps_report_what_moved_and_the_sum_is_the_total() {
     for (at_ms, total) in [(20, 100), (30, 100), (40, 350)] {
         assert_eq!(bench.table.sweep_batch(&mut slots), 1);
         let asked = slots[0].tuple;
-        assert_eq!((asked.sock, asked.isn_local, asked.isn_peer), (socket.sock, 111, 222));
+        assert_eq!((asked.sock, asked.base, asked.isn_peer), (socket.sock, 111, 222));
         assert_eq!((asked.local_port, asked.peer_port), (40_000, 80));
-        slots[0] = SweepSlot { status: sweep::LIVE, counters: counters(total, 0), ..slots[0] };
+        slots[0] =
+            SweepSlot { status: sweep::LIVE, counters: socket.counted(counters(total, 0)), ..slots[0] };
         bench.table.apply_sweep(&slots[..1], at_ms * MS, &mut bench.flows);
     }
     bench.apply(50, &socket.close(state::FIN_WAIT2, 0, counters(400, 7)));

@@ -4,6 +4,7 @@ mod aggregate;
 mod claims;
 mod lives;
 mod model;
+mod numbers;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -64,7 +65,7 @@ pub(super) fn counters(sent: u64, received: u64) -> Counters {
         retransmits: 1,
         srtt_us: 300,
         min_rtt_us: 200,
-        pad: 0,
+        extra: 0,
     }
 }
 
@@ -74,7 +75,7 @@ impl Socket {
             sock: self.sock,
             cgroup: 77,
             net_ns: 5,
-            isn_local: self.isn.0,
+            base: self.isn.0.wrapping_add(u32::from(self.role == role::SERVER)),
             isn_peer: self.isn.1,
             local_port: self.local.1,
             peer_port: self.peer.1,
@@ -92,13 +93,8 @@ impl Socket {
 
     /// As the kernel makes it: no local port, no sequence numbers, no role yet.
     pub(super) fn open(&self, owner: TaskKey) -> TcpEvent {
-        let bare = Tuple {
-            isn_local: 0,
-            isn_peer: 0,
-            role: role::UNKNOWN,
-            local_port: 0,
-            ..self.tuple(state::SYN_SENT)
-        };
+        let bare =
+            Tuple { base: 0, isn_peer: 0, role: role::UNKNOWN, local_port: 0, ..self.tuple(state::SYN_SENT) };
         self.event(bare, What::Open { task: owner })
     }
 
@@ -106,25 +102,32 @@ impl Socket {
         self.event(self.tuple(state::ESTABLISHED), What::Established { srtt_us: 250 })
     }
 
+    /// As the kernel counts: the SYN of the side that connected is extra.
+    pub(super) fn counted(&self, counters: Counters) -> Counters {
+        Counters { extra: i32::from(self.role == role::CLIENT), ..counters }
+    }
+
     pub(super) fn close(&self, left: u8, error: u16, counters: Counters) -> TcpEvent {
         let tuple = Tuple { error, ..self.tuple(left) };
-        self.event(tuple, What::Close { task: None, counters })
+        self.event(tuple, What::Close { task: None, counters: self.counted(counters) })
     }
 
     pub(super) fn close_by(&self, owner: TaskKey, left: u8, counters: Counters) -> TcpEvent {
         let tuple = Tuple { flags: flag::OWNED, ..self.tuple(left) };
-        self.event(tuple, What::Close { task: Some(owner), counters })
+        self.event(tuple, What::Close { task: Some(owner), counters: self.counted(counters) })
     }
 
     /// Never established: no sequence number of the peer, and none that is proven.
     pub(super) fn fail(&self, error: u16) -> TcpEvent {
-        let tuple =
-            Tuple { error, isn_local: 0, isn_peer: 0, role: role::UNKNOWN, ..self.tuple(state::SYN_SENT) };
+        let tuple = Tuple { error, base: 0, isn_peer: 0, role: role::UNKNOWN, ..self.tuple(state::SYN_SENT) };
         self.event(tuple, What::Close { task: None, counters: Counters::default() })
     }
 
     pub(super) fn seed(&self, state: u8, counters: Counters) -> TcpEvent {
-        self.event(self.tuple(state), What::Seed { counters, inode: 0, task: TaskKey::NONE })
+        self.event(
+            self.tuple(state),
+            What::Seed { counters: self.counted(counters), inode: 0, task: TaskKey::NONE },
+        )
     }
 
     pub(super) fn owner(&self, owner: TaskKey) -> TcpEvent {

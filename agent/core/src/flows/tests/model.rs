@@ -102,6 +102,12 @@ struct Life {
     has_ends: bool,
 }
 
+impl Life {
+    fn base(&self) -> u32 {
+        self.socket.tuple(state::ESTABLISHED).base
+    }
+}
+
 struct Delivery {
     at_ns: u64,
     arrives_ns: u64,
@@ -235,7 +241,7 @@ impl World {
     fn look(&self, slot: &SweepSlot, now_ns: u64, torn: bool) -> SweepSlot {
         let living = self.lives.iter().find(|life| {
             life.socket.sock == slot.tuple.sock
-                && life.socket.isn == (slot.tuple.isn_local, slot.tuple.isn_peer)
+                && (life.base(), life.socket.isn.1) == (slot.tuple.base, slot.tuple.isn_peer)
                 && (life.begin_ns..life.close_ns).contains(&now_ns)
         });
         let Some(life) = living else {
@@ -252,7 +258,7 @@ impl World {
             bytes_received: share(life.baseline.bytes_received, life.total.bytes_received),
             ..life.baseline
         };
-        SweepSlot { status: sweep::LIVE, counters: present, ..*slot }
+        SweepSlot { status: sweep::LIVE, counters: life.socket.counted(present), ..*slot }
     }
 
     fn of(&self, flow: &Flow) -> &Life {
@@ -296,7 +302,7 @@ fn sweep_all(world: &World, bench: &mut Bench, now_ns: u64, nth: u32) {
     loop {
         let filled = bench.table.sweep_batch(&mut slots);
         for slot in &mut slots[..filled] {
-            *slot = world.look(slot, now_ns, (slot.tuple.isn_local + nth).is_multiple_of(3));
+            *slot = world.look(slot, now_ns, (slot.tuple.base + nth).is_multiple_of(3));
         }
         bench.table.apply_sweep(&slots[..filled], now_ns, &mut bench.flows);
         if filled < slots.len() {
