@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One line of the file.
@@ -24,7 +24,7 @@ enum Word {
 }
 
 /// Results of one run of the test binary.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
