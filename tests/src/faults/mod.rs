@@ -3,7 +3,12 @@
 //! `docs/architecture.md`.
 
 mod exporter;
+mod kills;
+mod load;
+mod races;
+mod removed;
 mod rings;
+mod strange;
 
 use serde_json::Value;
 
@@ -14,7 +19,8 @@ use crate::runner::{Context, Need, Test};
 
 /// Every test of a fault.
 pub fn tests() -> Vec<Test> {
-    [rings::TESTS, exporter::TESTS].concat()
+    [rings::TESTS, exporter::TESTS, removed::TESTS, races::TESTS, load::TESTS, strange::TESTS, kills::TESTS]
+        .concat()
 }
 
 /// What every test here needs.

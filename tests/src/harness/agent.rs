@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -51,6 +51,17 @@ impl Agent {
         Self::start_with(context, Some(scope), endpoint, "", change)
     }
 
+    /// As [`Agent::start`], also printing lines of the given form to `stdout`.
+    pub fn start_printing(
+        context: &Context,
+        scope: &Path,
+        endpoint: &str,
+        form: &str,
+        stdout: Stdio,
+    ) -> anyhow::Result<Self> {
+        Self::launch(context, Some(scope), endpoint, "", |_| {}, form, stdout)
+    }
+
     /// The general form of the others: no `scope` = the whole machine.
     pub fn start_with(
         context: &Context,
@@ -59,19 +70,29 @@ impl Agent {
         config: &str,
         change: impl FnOnce(&mut Command),
     ) -> anyhow::Result<Self> {
-        let files = tempfile::tempdir()?;
-        let metrics = tool::free_address()?;
-        let file = files.path().join("tarsier.yaml");
-        fs::write(&file, format!("ops:\n  listen: \"{metrics}\"\n  admin_socket: \"\"\n{config}"))?;
-        let mut command = Command::new(&context.agent);
-        command.arg("run").arg("--config").arg(&file);
-        if let Some(scope) = scope {
-            command.arg("--scope-cgroup").arg(scope);
-        }
-        command.args(["--output", "none", "--otlp-endpoint", endpoint]);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUST_BACKTRACE", "1");
+        Self::launch(context, scope, endpoint, config, change, "none", Stdio::null())
+    }
+
+    /// As [`Agent::start`], without waiting until it is ready.
+    pub fn spawn(context: &Context, scope: &Path, endpoint: &str) -> anyhow::Result<Self> {
+        let (command, metrics, files) = command(context, Some(scope), endpoint, "", "none")?;
+        let daemon = Daemon::spawn(command, Stdio::null(), READY, &context.log).context("the agent")?;
+        Ok(Self { daemon, metrics, _files: files })
+    }
+
+    fn launch(
+        context: &Context,
+        scope: Option<&Path>,
+        endpoint: &str,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+        form: &str,
+        stdout: Stdio,
+    ) -> anyhow::Result<Self> {
+        let (mut command, metrics, files) = command(context, scope, endpoint, config, form)?;
         change(&mut command);
-        let daemon = Daemon::start(command, READY, READY_DEADLINE, &context.log).context("the agent")?;
+        let daemon = Daemon::start_writing(command, stdout, READY, READY_DEADLINE, &context.log)
+            .context("the agent")?;
         Ok(Self { daemon, metrics, _files: files })
     }
 
@@ -157,4 +178,26 @@ impl Agent {
     pub fn kill(mut self) -> anyhow::Result<Ended> {
         self.daemon.end(Signal::KILL, FLUSH_DEADLINE).context("the agent after SIGKILL")
     }
+}
+
+/// `tarsier run` with a configuration of its own: the command, where it serves its metrics, its files.
+fn command(
+    context: &Context,
+    scope: Option<&Path>,
+    endpoint: &str,
+    config: &str,
+    form: &str,
+) -> anyhow::Result<(Command, SocketAddr, tempfile::TempDir)> {
+    let files = tempfile::tempdir()?;
+    let metrics = tool::free_address()?;
+    let file = files.path().join("tarsier.yaml");
+    fs::write(&file, format!("ops:\n  listen: \"{metrics}\"\n  admin_socket: \"\"\n{config}"))?;
+    let mut command = Command::new(&context.agent);
+    command.arg("run").arg("--config").arg(&file);
+    if let Some(scope) = scope {
+        command.arg("--scope-cgroup").arg(scope);
+    }
+    command.args(["--output", form, "--otlp-endpoint", endpoint]);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("RUST_BACKTRACE", "1");
+    Ok((command, metrics, files))
 }

@@ -99,10 +99,22 @@ impl Daemon {
 
     /// As [`Daemon::start`], with a place for its stdout.
     pub fn start_writing(
-        mut command: Command,
+        command: Command,
         stdout: Stdio,
         ready: &'static str,
         deadline: Duration,
+        log: &Arc<Log>,
+    ) -> anyhow::Result<Self> {
+        let mut daemon = Self::spawn(command, stdout, ready, log)?;
+        daemon.wait_ready(ready, deadline)?;
+        Ok(daemon)
+    }
+
+    /// As [`Daemon::start_writing`], without waiting.
+    pub fn spawn(
+        mut command: Command,
+        stdout: Stdio,
+        ready: &'static str,
         log: &Arc<Log>,
     ) -> anyhow::Result<Self> {
         command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
@@ -114,9 +126,7 @@ impl Daemon {
             let (progress, log) = (Arc::clone(&progress), Arc::clone(log));
             std::thread::spawn(move || read(stderr, ready, &progress, &log));
         }
-        let mut daemon = Self { child, progress };
-        daemon.wait_ready(ready, deadline)?;
-        Ok(daemon)
+        Ok(Self { child, progress })
     }
 
     fn wait_ready(&mut self, ready: &str, deadline: Duration) -> anyhow::Result<()> {

@@ -36,6 +36,10 @@ pub const EXE_MEMFD: &str = "tarsier.exe.memfd";
 pub const EXE_UPPER_LAYER: &str = "tarsier.exe.upper_layer";
 /// bool, absent if not so
 pub const EXE_UNLINKED: &str = "tarsier.exe.unlinked";
+/// bool, absent if not so: the leading components are missing
+pub const EXE_TRUNCATED: &str = "tarsier.exe.truncated";
+/// bool, absent if not so: the leading components are missing
+pub const CWD_TRUNCATED: &str = "tarsier.cwd.truncated";
 /// string: identity of one execution within a boot
 pub const EXEC_ID: &str = "tarsier.exec_id";
 /// string

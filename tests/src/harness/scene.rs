@@ -127,6 +127,21 @@ impl Dialogue {
         serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait(mut self) -> anyhow::Result<()> {
+        let status = exit::wait(&mut self.child, WORKLOAD)?;
+        if !status.success() {
+            bail!("the workload failed: {status}");
+        }
+        Ok(())
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        exit::wait(&mut self.child, WORKLOAD).map(drop)
+    }
+
     /// Sends a line and returns the answer.
     pub fn say(&mut self, line: &str) -> anyhow::Result<Value> {
         writeln!(self.input, "{line}")?;

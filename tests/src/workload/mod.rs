@@ -3,11 +3,13 @@
 
 pub mod burst;
 pub mod connections;
+pub mod crowd;
 pub mod endings;
 pub mod fixed;
 pub mod held;
 pub mod processes;
 pub mod puppet;
+pub mod races;
 pub mod sockets;
 
 use std::ffi::OsString;
@@ -18,7 +20,8 @@ use serde_json::Value;
 /// How to call it, for people.
 pub const USAGE: &str = "workload processes --count N --marker TEXT
 workload connections --count N
-workload burst --count N
+workload crowd --first I --count N            (then a line on stdin closes them)
+workload burst | exit-and-exec | chain | pid-reuse --count N
 workload fork | threads | thread-exec
 workload refused | reset | server-reset | half-close | matrix | v6 | v4-mapped | dual-stack
 workload large --bytes N
@@ -37,7 +40,11 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
     match name {
         "processes" => processes::run(number(options, "--count")?, option(options, "--marker")?, &mut say),
         "connections" => connections::run(number(options, "--count")?, &mut say),
+        "crowd" => crowd::run(number(options, "--first")?, number(options, "--count")?, &mut say),
         "burst" => burst::run(number(options, "--count")?, &mut say),
+        "exit-and-exec" => races::exit_and_exec(number(options, "--count")?, &mut say),
+        "chain" => races::chain(number(options, "--count")?, &mut say),
+        "pid-reuse" => races::pid_reuse(number(options, "--count")?, &mut say),
         "fork" => processes::fork(&mut say),
         "threads" => processes::threads(),
         "thread-exec" => processes::thread_exec(),

@@ -38,7 +38,7 @@ tarsier_records_malformed_total{kind="short"} 0
 tarsier_records_panicked_total{stage="apply"} 0
 "#;
 
-const DONE: Done = Done { forks: 1, execs: 2, arguments: 1, exits: 3, sockets: 2 };
+const DONE: Done = Done { forks: 1, execs: 2, arguments: 1, exits: 3, sockets: 2, cgroups: 0 };
 
 fn seen() -> Seen {
     use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -77,6 +77,7 @@ fn a_workload_that_did_something_else_is_noticed() {
         Done { arguments: 0, ..DONE },
         Done { exits: 2, ..DONE },
         Done { sockets: 1, ..DONE },
+        Done { cgroups: 1, ..DONE },
         Done { sockets: 3, ..DONE },
     ] {
         assert!(outcome(PAGE, &seen(), wrong).is_err(), "{wrong:?}");
