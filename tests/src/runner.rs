@@ -37,6 +37,8 @@ pub enum Need {
     Cgroup2,
     /// A machine of its own: the test captures everything, or changes what is mounted or the kernel.
     Guest,
+    /// A machine that is not emulated: the test is about load or timing that an emulated one does not reach.
+    Native,
     /// IPv6 on loopback.
     Ipv6,
     /// A command on `PATH`.
@@ -56,6 +58,9 @@ impl Need {
             Self::Cgroup2 => cgroup::mount().err().map(|error| error.to_string()),
             Self::Guest => {
                 (!context.emulated).then(|| "only in a guest: it takes the machine for itself".to_owned())
+            }
+            Self::Native => {
+                context.emulated.then(|| "not in a guest: an emulated machine is too slow".to_owned())
             }
             Self::Ipv6 => std::net::TcpListener::bind("[::1]:0")
                 .err()

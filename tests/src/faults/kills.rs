@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::{SCENE, connections, processes};
+use super::{FAST_SCENE, connections, processes};
 use crate::harness::accounts::{Account, Done};
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
@@ -21,7 +21,7 @@ use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[Test {
     name: "kills/sigkill_at_any_point_a_hundred_times",
-    needs: SCENE,
+    needs: FAST_SCENE,
     run: sigkill_again_and_again,
 }];
 

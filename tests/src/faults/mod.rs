@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Test> {
 
 /// What every test here needs.
 const SCENE: &[Need] = &[Need::Cgroup2];
+/// The same, at full speed.
+const FAST_SCENE: &[Need] = &[Need::Cgroup2, Need::Native];
 
 /// Runs a workload of the test binary in the group, to its end; its lines.
 fn workload(context: &Context, cgroup: &Cgroup, words: &[&str]) -> anyhow::Result<Vec<Value>> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use tarsier_abi::Sensor;
 
-use super::{SCENE, connections, processes, workload};
+use super::{FAST_SCENE, connections, processes, workload};
 use crate::harness::accounts::{Account, Done};
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
@@ -18,8 +18,8 @@ use crate::harness::scene::ARRIVAL;
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "rings/overflow_by_burst", needs: SCENE, run: overflow_by_burst },
-    Test { name: "rings/agent_stopped_under_load", needs: SCENE, run: agent_stopped },
+    Test { name: "rings/overflow_by_burst", needs: FAST_SCENE, run: overflow_by_burst },
+    Test { name: "rings/agent_stopped_under_load", needs: FAST_SCENE, run: agent_stopped },
 ];
 
 /// The smallest rings; sweeps that soon find connections whose close record was lost.
