@@ -40,6 +40,13 @@ fn at_once(context: &Context) -> anyhow::Result<()> {
         let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).context("a container ended")?;
         ensure!(group.contains(id.as_str()), "{id} is in {group}");
     }
+    // Started is not yet arrived: runc does not wait for what the shell does.
+    scene.receiver.wait("program that stays, in every container", DEADLINE, |seen| {
+        let stays = |log: &&Log| {
+            log.attributes().texts(names::ARGS).is_some_and(|args| args.first() == Some(&"sleep"))
+        };
+        (seen.logs.iter().filter(stays).count() >= pids.len()).then_some(())
+    })?;
     pids.keys().try_for_each(|pid| kill(*pid))?;
     scene.receiver.wait("exit of every container", DEADLINE, |seen| {
         let exits = seen.logs.iter().filter(|log| log.item.event_name == names::EXIT);

@@ -36,10 +36,8 @@ fn told_apart(context: &Context) -> anyhow::Result<()> {
     let mut child = command.spawn().context("cannot start a process outside")?;
     let outside = child.id();
     exit::wait(&mut child, WORKLOAD)?;
-    kill(entry)?;
     let receiver = &scene.receiver;
     is_told(receiver, names::FORK, entry, &id, "entry")?;
-    is_told(receiver, names::EXIT, entry, &id, "entry")?;
     // runc moves a session into the group only after its fork.
     is_told(receiver, names::EXEC, session.pid, &id, "joined")?;
     is_told(receiver, names::EXIT, session.pid, &id, "joined")?;
@@ -53,6 +51,8 @@ fn told_apart(context: &Context) -> anyhow::Result<()> {
             is_told(receiver, event, pid, &id, origin).with_context(|| format!("child of the {line}"))?;
         }
     }
+    kill(entry)?;
+    is_told(receiver, names::EXIT, entry, &id, "entry")?;
     let log = receiver.wait("exec outside", ARRIVAL, |seen| seen.event(names::EXEC, outside).cloned())?;
     let found = log.attributes().text(names::ORIGIN);
     ensure!(found.is_none(), "outside of containers there is no {}: {found:?}", names::ORIGIN);
