@@ -19,8 +19,8 @@ use tarsier_abi::tcp::{
     CloseRecord, EstablishedRecord, OpenRecord, OwnerRecord, SeedRecord, SweepSlot, Tuple,
 };
 use tarsier_abi::{Sensor, TaskKey};
-use tarsier_core::encode::redact::{HIDDEN, Redactor};
-use tarsier_core::event::exec::{self, split_args};
+use tarsier_core::encode::redact::{HIDDEN, Redactor, Scratch};
+use tarsier_core::event::{Argv, exec};
 
 use super::Frame;
 
@@ -41,7 +41,8 @@ pub(super) struct Scrubber {
     key: SipHasher13,
     redactor: Option<Redactor>,
     waiting: FxHashMap<TaskKey, Waiting>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
+    masked: Vec<u8>,
 }
 
 /// An argument list of which more will come.
@@ -58,7 +59,7 @@ impl Scrubber {
     /// Hashes under a key of its own; hides what `redactor` does, if there is one.
     pub(super) fn new(redactor: Option<Redactor>) -> Self {
         let key = SipHasher13::new_with_keys(fastrand::u64(..), fastrand::u64(..));
-        Self { key, redactor, waiting: FxHashMap::default(), scratch: Vec::new() }
+        Self { key, redactor, waiting: FxHashMap::default(), scratch: Scratch::default(), masked: Vec::new() }
     }
 
     /// Scrubs `frame`, whose copy is at the end of `block`, its payload from `start` on.
@@ -159,16 +160,10 @@ impl Scrubber {
     /// Hides the secrets of NUL-ended arguments in place.
     fn mask(&mut self, text: &mut [u8]) {
         let Some(redactor) = &self.redactor else { return };
-        let argv: Vec<Box<[u8]>> = split_args(text).map(Box::from).collect();
-        let mut position = 0;
-        for (index, argument) in argv.iter().enumerate() {
-            self.scratch.clear();
-            redactor.mask(&argv, index, &mut self.scratch);
-            let place = text.get_mut(position..position + argument.len());
-            if let Some(place) = place.filter(|place| place.len() == self.scratch.len()) {
-                place.copy_from_slice(&self.scratch);
-            }
-            position += argument.len() + 1;
+        self.masked.clear();
+        self.masked.extend_from_slice(redactor.mask(Argv::new(text), &mut self.scratch).bytes());
+        if self.masked.len() == text.len() {
+            text.copy_from_slice(&self.masked);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use tarsier_abi::tcp::{SweepSlot, sweep};
 use tarsier_abi::{Header, Sensor};
 use tarsier_core::decode::Decoder;
-use tarsier_core::encode::redact::{RedactConfig, Redactor};
+use tarsier_core::encode::redact::{RedactConfig, Redactor, Scratch};
 use tarsier_core::event::exec::{self, PathForm, PathTail};
-use tarsier_core::event::{Body, Event, FlowKind, Malformed, cgroup};
+use tarsier_core::event::{Argv, Body, Event, FlowKind, Malformed, cgroup};
 use tarsier_core::flows::{Limits, Table};
 use tarsier_core::process::{self, ProcessTable};
 use zerocopy::FromBytes;
@@ -66,13 +66,14 @@ fn look_at_exec(exec: &exec::Exec<'_>) {
     for path in [exec.exe, exec.cwd] {
         look_at_path(path);
     }
-    let argv: Vec<Box<[u8]>> = exec::split_args(exec.args).map(Into::into).collect();
+    let argv = Argv::new(exec.args);
     let boundaries = exec.args.iter().filter(|byte| **byte == 0).count();
-    assert!((boundaries..=boundaries + 1).contains(&argv.len()), "no argument is lost or made up");
-    let mut out = Vec::new();
-    for index in 0..argv.len() {
-        REDACTOR.argument(&argv, index, &mut out);
-    }
+    let count = argv.iter().count();
+    assert!((boundaries..=boundaries + 1).contains(&count), "no argument is lost or made up");
+    let mut scratch = Scratch::default();
+    assert_eq!(REDACTOR.redact(argv, &mut scratch).iter().count(), count);
+    let masked = REDACTOR.mask(argv, &mut scratch);
+    assert!(masked.iter().map(<[u8]>::len).eq(argv.iter().map(<[u8]>::len)), "a mask keeps lengths");
 }
 
 fn look_at_path(path: PathTail<'_>) {

@@ -161,10 +161,7 @@ impl Outlet {
     pub(super) fn report(&mut self, report: &Report<'_>) {
         if let Some(printer) = &mut self.printer {
             let redactor = &self.redactor;
-            let redact = |argv: &[Box<[u8]>], index: usize, out: &mut Vec<u8>| {
-                redactor.argument(argv, index, out);
-            };
-            let printed = printer.print(report, self.clock.boot_to_unix_ns, &redact);
+            let printed = printer.print(report, self.clock.boot_to_unix_ns, redactor);
             self.check(printed);
         }
         let (signal, full) = match report.what {

@@ -4,7 +4,6 @@ use tarsier_abi::cgroup::Op;
 use tarsier_abi::tcp::{SWEEP_BATCH, SweepSlot};
 use tarsier_core::decode::Decoder;
 use tarsier_core::enrich::{self, CgroupTable};
-use tarsier_core::event::exec::split_args;
 use tarsier_core::event::tcp::{self, TcpEvent};
 use tarsier_core::event::{
     Body, Event, Flow, FlowKind, Process, Report, Sensor, TaskKey, What, Workload, cgroup,
@@ -102,7 +101,7 @@ impl Stages {
 
     /// The arguments of such a process, each ended by NUL.
     pub(super) fn set_arguments(&mut self, task: &TaskKey, bytes: &[u8]) {
-        self.processes.set_args(task, split_args(bytes).map(Box::from).collect());
+        self.processes.set_args(task, bytes);
     }
 
     /// A socket that was there before the agent, and who has it open.

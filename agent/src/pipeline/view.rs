@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use tarsier_abi::{Loss, Sensor};
+use tarsier_core::encode::redact;
 use tarsier_core::event::{Flow, Malformed, Process, Role};
 
 use super::Pipeline;
@@ -238,7 +239,7 @@ fn connection(pipeline: &Pipeline, flow: &Flow, bytes_per_s: f64) -> admin::Conn
         .to_owned(),
         local: end(flow.local),
         peer: end(flow.peer),
-        process: process.map(|process| lossy(&process.image.comm)).unwrap_or_default(),
+        process: process.map(|process| lossy(process.image.comm())).unwrap_or_default(),
         pid: process.map_or(0, |process| process.key.tgid),
         workload: stages.workload_of(flow, process).name.to_string(),
         sent: flow.counters.bytes_sent,
@@ -256,18 +257,15 @@ fn newest(pipeline: &Pipeline, now_ns: u64) -> Vec<admin::Process> {
     let mut found: Vec<&Process> = stages.processes.live().collect();
     found.sort_unstable_by_key(|process| std::cmp::Reverse(process.started_ns));
     found.truncate(ROWS);
-    let mut scratch = Vec::new();
+    let redactor = pipeline.feed.engine.outlet.redactor();
+    let mut scratch = redact::Scratch::default();
     found
         .into_iter()
         .map(|process| {
-            scratch.clear();
-            for index in 0..process.image.args.len() {
-                if index > 0 {
-                    scratch.push(b' ');
-                }
-                pipeline.feed.engine.outlet.redactor().argument(&process.image.args, index, &mut scratch);
-            }
-            let name = if scratch.is_empty() { &process.image.comm } else { scratch.as_slice() };
+            let image = &process.image;
+            let arguments = redactor.redact(image.args(), &mut scratch).iter();
+            let command = arguments.collect::<Vec<_>>().join(&b' ');
+            let name = if command.is_empty() { image.comm() } else { &command };
             admin::Process {
                 pid: process.key.tgid,
                 parent: process.parent.tgid,

@@ -57,7 +57,7 @@ pub(crate) fn log<'a>(what: &What<'a>) -> Option<(&'static str, String, &'a Proc
         }
         What::Flow { .. } => return None,
     };
-    let program = if process.image.exe.is_empty() { &process.image.comm } else { &process.image.exe };
+    let program = if process.image.exe().is_empty() { process.image.comm() } else { process.image.exe() };
     let verb = name.trim_start_matches("tarsier.process.");
     Some((name, format!("{verb} {}{end}", String::from_utf8_lossy(program)), process))
 }
@@ -90,16 +90,16 @@ pub(crate) fn log_attributes(sink: &mut impl Sink, what: &What<'_>, process: &Pr
 }
 
 fn exec(sink: &mut impl Sink, image: &Image) {
-    let mut args = image.args.iter().map(|arg| lossy(arg)).peekable();
+    let mut args = image.args().iter().map(lossy).peekable();
     if let Some(command) = args.peek() {
         sink.text("process.command", command.clone());
         sink.texts("process.command_args", args.collect());
     }
-    if !image.cwd.is_empty() {
-        sink.text("process.working_directory", lossy(&image.cwd));
+    if !image.cwd().is_empty() {
+        sink.text("process.working_directory", lossy(image.cwd()));
     }
-    if *image.comm != *name(image) {
-        sink.text("tarsier.process.comm", lossy(&image.comm));
+    if image.comm() != name(image) {
+        sink.text("tarsier.process.comm", lossy(image.comm()));
     }
     let creds = &image.creds;
     sink.int("process.user.id", creds.euid.into());
@@ -127,7 +127,7 @@ fn exec(sink: &mut impl Sink, image: &Image) {
 /// What identifies a process on every record about it.
 fn identity(sink: &mut impl Sink, process: &Process) {
     sink.int("process.pid", process.key.tgid.into());
-    sink.text("process.executable.path", lossy(&process.image.exe));
+    sink.text("process.executable.path", lossy(process.image.exe()));
     sink.text("process.executable.name", lossy(name(&process.image)));
     sink.text("process.creation.time", rfc3339(unix_ns(process.key.start_boottime)));
     sink.text("tarsier.exec_id", exec_id(process.key));
@@ -207,7 +207,7 @@ pub(crate) fn span_name(flow: &Flow) -> String {
 }
 
 fn name(image: &Image) -> &[u8] {
-    image.exe.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(&image.comm)
+    image.exe().rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty()).unwrap_or(image.comm())
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -35,9 +35,9 @@ impl Images {
     }
 
     pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
-        some_bytes!(record, "process.working_directory", &image.cwd);
-        if *image.comm != *executable_name(image) {
-            some_bytes!(record, "tarsier.process.comm", &image.comm);
+        some_bytes!(record, "process.working_directory", image.cwd());
+        if image.comm() != executable_name(image) {
+            some_bytes!(record, "tarsier.process.comm", image.comm());
         }
         self.context(record, image);
         if image.tty != 0 {

@@ -11,7 +11,7 @@ use super::image::Images;
 use super::prefix::{bytes, int, text, when};
 use super::process::{Identities, Parents};
 use super::record::Record;
-use super::redact::Redactor;
+use super::redact::{Redactor, Scratch};
 use super::resource::Identity;
 use super::text::{ROOM, Text};
 use super::{Clock, wire};
@@ -29,7 +29,7 @@ pub struct LogsEncoder {
     identities: Identities<ATTRIBUTES>,
     parents: Parents<ATTRIBUTES>,
     images: Images,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl LogsEncoder {
@@ -41,7 +41,7 @@ impl LogsEncoder {
             identities: Identities::new(),
             parents: Parents::new(),
             images: Images::new(),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -123,7 +123,7 @@ fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) 
         What::Exit { .. } | What::Flow { .. } => b"exit ",
     };
     let image = &*process.image;
-    let program = if image.exe.is_empty() { &*image.comm } else { &*image.exe };
+    let program = if image.exe().is_empty() { image.comm() } else { image.exe() };
     let mut room = [0; ROOM];
     let mut end = Text::new(&mut room);
     if let What::Exit { status, .. } = what {
@@ -153,16 +153,14 @@ fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) 
     record.put_part(&room, end_len);
 }
 
-fn arguments(record: &mut Record<'_, ATTRIBUTES>, image: &Image, redactor: &Redactor, scratch: &mut Vec<u8>) {
-    if !image.args.is_empty() {
-        scratch.clear();
-        redactor.argument(&image.args, 0, scratch);
-        bytes!(record, "process.command", scratch);
+fn arguments(record: &mut Record<'_, ATTRIBUTES>, image: &Image, redactor: &Redactor, scratch: &mut Scratch) {
+    let argv = redactor.redact(image.args(), scratch);
+    if let Some(command) = argv.first() {
+        bytes!(record, "process.command", command);
+        let ascii = argv.bytes().is_ascii();
         record.put_texts("process.command_args", |record| {
-            for index in 0..image.args.len() {
-                scratch.clear();
-                redactor.argument(&image.args, index, scratch);
-                record.element(scratch);
+            for argument in argv.iter() {
+                record.element(argument, ascii);
             }
         });
     }

@@ -13,9 +13,9 @@ use super::record::Record;
 
 /// Last component of the executable's path; `comm` for what has none.
 pub(super) fn executable_name(image: &Image) -> &[u8] {
-    match image.exe.rsplit(|byte| *byte == b'/').next() {
+    match image.exe().rsplit(|byte| *byte == b'/').next() {
         Some(name) if !name.is_empty() => name,
-        _ => &image.comm,
+        _ => image.comm(),
     }
 }
 
@@ -83,14 +83,14 @@ impl<const FIELD: u8> Identities<FIELD> {
         if whole {
             place.key = Some(process.key);
             place.boot_to_unix_ns = clock.boot_to_unix_ns;
-            (place.exe_start, place.exe_end) = (exe_end.saturating_sub(process.image.exe.len()), exe_end);
+            (place.exe_start, place.exe_end) = (exe_end.saturating_sub(process.image.exe().len()), exe_end);
         }
     }
 }
 
 fn pid_and_path<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process) {
     int!(record, "process.pid", process.key.tgid.into());
-    some_bytes!(record, "process.executable.path", &process.image.exe);
+    some_bytes!(record, "process.executable.path", process.image.exe());
 }
 
 fn created<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process, clock: Clock) {
@@ -103,7 +103,7 @@ impl IdentityPlace {
     /// another, and a name from elsewhere is not told by the path: both are encoded anew.
     #[inline]
     fn is_of(&self, process: &Process, clock: Clock) -> bool {
-        let exe = &*process.image.exe;
+        let exe = process.image.exe();
         self.key == Some(process.key)
             && self.boot_to_unix_ns == clock.boot_to_unix_ns
             && self.bytes.get(self.exe_start..self.exe_end) == Some(exe)

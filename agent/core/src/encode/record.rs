@@ -250,11 +250,11 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
         });
     }
 
-    /// One string of an array; invalid UTF-8 is replaced.
+    /// One string of an array; invalid UTF-8 is replaced, unless it is known to be text.
     #[inline]
-    pub(super) fn element(&mut self, value: &[u8]) {
+    pub(super) fn element(&mut self, value: &[u8], is_text: bool) {
         // An `ArrayValue`'s values are `AnyValue`s.
-        if value.len() < 0x7E && wire::is_text(value) {
+        if value.len() < 0x7E && (is_text || wire::is_text(value)) {
             let len = value.len() as u8;
             self.put([1 << 3 | wire::LENGTH, 2 + len, 1 << 3 | wire::LENGTH, len]);
             self.append(value);

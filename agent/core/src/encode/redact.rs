@@ -4,14 +4,18 @@
 //! pattern anywhere in its text: `sh -c` carries whole command lines in one argument. What is hidden
 //! becomes [`MARK`]; names, users and hosts stay readable. Where a name leaves doubt it is hidden.
 
+mod keywords;
 mod patterns;
 mod programs;
 
 use regex::bytes::{Captures, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
+use crate::event::Argv;
+
+use keywords::{Found, Keywords};
 pub use patterns::DEFAULTS;
 use patterns::{ASSIGNMENT, PATTERNS, SECRET_FLAG, expand};
-use programs::{is_command_line, secret_start};
+use programs::Place;
 
 /// What stands where a secret was.
 pub const MARK: &str = "[REDACTED]";
@@ -53,8 +57,20 @@ pub struct Redactor {
     rules: Option<Rules>,
 }
 
+/// Memory for [`Redactor::redact`], used again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// The arguments in lower case.
+    lower: Vec<u8>,
+    /// The arguments, secrets hidden.
+    hidden: Vec<u8>,
+}
+
 #[derive(Clone, Debug)]
 struct Rules {
+    keywords: Keywords,
+    /// There are patterns of the user's: what they look for is not known.
+    configured: bool,
     /// All of `texts`, as one automaton: most arguments match none.
     any: RegexSet,
     texts: Vec<(Regex, Keep)>,
@@ -103,6 +119,7 @@ impl Redactor {
         let own = PATTERNS.iter().map(|pattern| (expand(pattern), Keep::Around));
         let configured = config.patterns.iter().map(|pattern| (pattern.clone(), Keep::Outside));
         let sources: Vec<_> = own.chain(configured).collect();
+        let configured = sources.len() > PATTERNS.len();
         let mut texts = Vec::new();
         for (source, keep) in &sources {
             texts.push((compile(source)?, *keep));
@@ -114,48 +131,91 @@ impl Redactor {
             .map_err(|source| RedactError { pattern: "all patterns together".to_owned(), source })?;
         let assignment = compile(&expand(ASSIGNMENT))?;
         let flag = compile(&expand(SECRET_FLAG))?;
-        Ok(Self { rules: Some(Rules { any, texts, assignment, flag }) })
+        let keywords = Keywords::new();
+        Ok(Self { rules: Some(Rules { keywords, configured, any, texts, assignment, flag }) })
     }
 
-    /// Appends `argv[index]` to `out` with its secrets hidden; nothing if there is no such argument.
-    pub fn argument(&self, argv: &[Box<[u8]>], index: usize, out: &mut Vec<u8>) {
-        let Some(argument) = argv.get(index) else { return };
-        match &self.rules {
-            None => out.extend_from_slice(argument),
-            Some(rules) => rules.argument(argv, index, argument, Cover::Mark, out),
-        }
+    /// `argv` with its secrets hidden: as it is where there are none, else in `scratch`.
+    pub fn redact<'a>(&self, argv: Argv<'a>, scratch: &'a mut Scratch) -> Argv<'a> {
+        self.hide(argv, Cover::Mark, scratch)
     }
 
-    /// As [`Self::argument`], but each byte of a secret becomes [`HIDDEN`]: the length stays.
-    pub fn mask(&self, argv: &[Box<[u8]>], index: usize, out: &mut Vec<u8>) {
-        let Some(argument) = argv.get(index) else { return };
+    /// As [`Self::redact`], but each byte of a secret becomes [`HIDDEN`]: lengths stay.
+    pub fn mask<'a>(&self, argv: Argv<'a>, scratch: &'a mut Scratch) -> Argv<'a> {
+        self.hide(argv, Cover::Bytes, scratch)
+    }
+
+    fn hide<'a>(&self, argv: Argv<'a>, cover: Cover, scratch: &'a mut Scratch) -> Argv<'a> {
         match &self.rules {
-            None => out.extend_from_slice(argument),
-            Some(rules) => rules.argument(argv, index, argument, Cover::Bytes, out),
+            Some(rules) if rules.suspect(argv, &mut scratch.lower) => {
+                rules.hide(argv, cover, scratch);
+                Argv::new(&scratch.hidden)
+            }
+            _ => argv,
         }
     }
 }
 
 impl Rules {
-    fn argument(&self, argv: &[Box<[u8]>], index: usize, argument: &[u8], cover: Cover, out: &mut Vec<u8>) {
-        let previous = index.checked_sub(1).and_then(|previous| argv.get(previous));
+    /// Whether the arguments may hold a secret. Leaves them in `lower` case.
+    fn suspect(&self, argv: Argv<'_>, lower: &mut Vec<u8>) -> bool {
+        lower.clear();
+        lower.extend_from_slice(argv.bytes());
+        lower.make_ascii_lowercase();
+        let mut place = Place::default();
+        if let Some(first) = argv.first() {
+            place.pass(first);
+        }
+        self.configured || place.is_special() || self.keywords.find(lower).text
+    }
+
+    /// Leaves the arguments in `scratch.hidden`, their secrets hidden.
+    fn hide(&self, argv: Argv<'_>, cover: Cover, scratch: &mut Scratch) {
+        let Scratch { lower, hidden } = scratch;
+        hidden.clear();
+        let (mut place, mut before) = (Place::default(), Found::default());
+        let mut position = 0;
+        for argument in argv.iter() {
+            let end = position + argument.len();
+            let mut found = self.keywords.find(lower.get(position..end).unwrap_or_default());
+            found.text |= self.configured;
+            self.argument(argument, &place, (before.name, found), cover, hidden);
+            hidden.push(0);
+            place.pass(argument);
+            (before, position) = (found, end + 1);
+        }
+        if !argv.bytes().ends_with(b"\0") {
+            hidden.pop();
+        }
+    }
+
+    /// Appends `argument`, which stands at `place`, with its secrets hidden. `found` are words in it, and before
+    /// that whether the argument before it names a secret.
+    fn argument(
+        &self,
+        argument: &[u8],
+        place: &Place<'_>,
+        (named, found): (bool, Found),
+        cover: Cover,
+        out: &mut Vec<u8>,
+    ) {
         let is_flag = argument.starts_with(b"-");
-        if !is_flag && previous.is_some_and(|previous| self.flag.is_match(previous)) {
+        if named && !is_flag && place.previous.is_some_and(|previous| self.flag.is_match(previous)) {
             cover.hide(argument, out);
             return;
         }
         let assigned = || {
-            let whole = !is_command_line(argv, index) && self.assignment.is_match(argument);
+            let whole = found.name && !place.is_command_line() && self.assignment.is_match(argument);
             // A name holds no `=`: the value begins after the first.
             whole.then(|| argument.iter().position(|byte| *byte == b'=').map_or(0, |equals| equals + 1))
         };
-        if let Some(start) = secret_start(argv, index).or_else(assigned) {
+        if let Some(start) = place.secret_start(argument).or_else(assigned) {
             let (kept, secret) = argument.split_at_checked(start).unwrap_or_default();
             out.extend_from_slice(kept);
             cover.hide(secret, out);
             return;
         }
-        if !self.any.is_match(argument) {
+        if !found.text || !self.any.is_match(argument) {
             out.extend_from_slice(argument);
             return;
         }

@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tarsier_abi::{Namespaces, TaskKey};
+use tarsier_abi::TaskKey;
+
+use super::Image;
 
 use super::Origin;
 
@@ -30,37 +32,6 @@ pub struct Process {
     pub origin: Origin,
     /// Known from the start-up scan, not from a record of its beginning.
     pub seeded: bool,
-}
-
-/// What a process runs: everything an exec fixes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Image {
-    /// Executable path as seen from the task's root; empty for kernel threads.
-    pub exe: Box<[u8]>,
-    /// Arguments as the program got them (not redacted: see `encode`).
-    pub args: Vec<Box<[u8]>>,
-    /// Working directory at exec.
-    pub cwd: Box<[u8]>,
-    /// `comm`, without padding.
-    pub comm: Box<[u8]>,
-    /// Bytes of all arguments, also those not carried.
-    pub args_bytes: u32,
-    /// Fewer argument bytes are carried than there were.
-    pub args_truncated: bool,
-    /// Bits of [`tarsier_abi::exec::flag`].
-    pub flags: u32,
-    /// Credentials.
-    pub creds: tarsier_abi::exec::Creds,
-    /// Namespaces.
-    pub ns: Namespaces,
-    /// Controlling terminal, major << 20 | minor; 0 = none.
-    pub tty: u32,
-    /// Inode of the executable.
-    pub exe_inode: u64,
-    /// Device of the executable, major << 20 | minor.
-    pub exe_dev: u32,
-    /// ctime of the executable, ns since the epoch.
-    pub exe_ctime_ns: u64,
 }
 
 /// What kind of thing a cgroup belongs to.

@@ -35,8 +35,14 @@ pub struct Exec<'a> {
 
 impl Exec<'_> {
     /// The fixed part.
+    #[inline]
     pub fn record(&self) -> ExecRecord {
         self.fixed.get()
+    }
+
+    /// Bytes of both paths, `comm` and the arguments as text, or a few more.
+    pub fn text_len(&self) -> usize {
+        self.exe.text_len() + self.cwd.text_len() + size_of_val(&self.record().comm) + self.args.len()
     }
 }
 
@@ -99,16 +105,27 @@ impl<'a> PathTail<'a> {
         self.form
     }
 
-    /// Appends the path as text, the first component first.
-    pub fn write_into(&self, out: &mut Vec<u8>) {
-        let prefix: &[u8] = match self.form {
-            PathForm::Absent => return,
-            PathForm::Memfd => b"",
+    /// Bytes of the path as text, or a few more.
+    pub fn text_len(&self) -> usize {
+        self.components.len() + self.prefix().len()
+    }
+
+    /// What stands before the components.
+    fn prefix(&self) -> &'static [u8] {
+        match self.form {
+            PathForm::Absent | PathForm::Memfd => b"",
             PathForm::Absolute => b"/",
             PathForm::Truncated => b".../",
             PathForm::Detached => b"(unreachable)/",
-        };
-        out.extend_from_slice(prefix);
+        }
+    }
+
+    /// Appends the path as text, the first component first.
+    pub fn write_into(&self, out: &mut Vec<u8>) {
+        if self.form == PathForm::Absent {
+            return;
+        }
+        out.extend_from_slice(self.prefix());
         for (position, component) in split_args(self.components).rev().enumerate() {
             if position > 0 {
                 out.push(b'/');

@@ -8,10 +8,12 @@ mod entity;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+mod image;
 mod origin;
 pub mod tcp;
 
-pub use entity::{CloseReason, Flow, FlowKind, Image, Process, Report, Role, What, Workload, WorkloadKind};
+pub use entity::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload, WorkloadKind};
+pub use image::{Argv, Image, Strings};
 pub use origin::Origin;
 pub use tarsier_abi::{Header, Namespaces, Sensor, TaskKey};
 

@@ -1,32 +1,31 @@
 //! What one record does to the table. Records may come late or twice: each rule says what an entry
 //! that is already there keeps.
 
-use std::sync::Arc;
-
 use tarsier_abi::exit::ExitRecord;
 use tarsier_abi::fork::ForkRecord;
 
-use super::{Change, ChangeKind, Entry, ProcessTable, Source, image};
+use super::entries::At;
+use super::image::Held;
+use super::{Change, ChangeKind, Entry, ProcessTable, Source};
 use crate::event::exec::Exec;
-use crate::event::{Image, Origin, Process, TaskKey};
+use crate::event::{Origin, Process, TaskKey};
 
 impl ProcessTable {
     pub(super) fn seed(&mut self, exec: &Exec<'_>, at_ns: u64) {
         let record = exec.record();
         let key = record.task;
-        let known = self.entries.get(&key).map(|entry| entry.source);
-        if known.is_some_and(|source| source > Source::Unknown) {
+        let known = self.entries.find(&key);
+        if let Some(at) = known {
+            if self.entries.get(at).is_some_and(|entry| entry.source == Source::Unknown) {
+                let held = self.images.of_exec(exec);
+                self.set_image(at, held, Source::Seed);
+            }
             return;
         }
-        let image = Arc::new(image::of_exec(exec, exec.args));
-        if known.is_some() {
-            self.set_image(&key, image, Source::Seed);
-            return;
-        }
-        let parent = self.earlier_parent(&key).unwrap_or(record.parent);
+        let Held { image, number } = self.images.of_exec(exec);
         let process = Process {
             key,
-            parent,
+            parent: self.earlier_parent(&key).unwrap_or(record.parent),
             cgroup: record.cgroup,
             started_ns: key.start_boottime,
             image,
@@ -35,26 +34,33 @@ impl ProcessTable {
             origin: Origin::Unknown,
             seeded: true,
         };
-        self.insert(Entry::new(process, Source::Seed), at_ns);
+        self.insert(Entry::new(process, number, Source::Seed), at_ns);
     }
 
     pub(super) fn exec(&mut self, exec: &Exec<'_>, at_ns: u64, out: &mut Vec<Change>) {
         let record = exec.record();
         let key = record.task;
-        if let Some(earlier) = self.current.get(&key.tgid).copied() {
+        if !self.waiting.is_empty()
+            && let Some(earlier) = self.by_tgid(key.tgid).map(|process| process.key)
+        {
             self.complete(&earlier, out);
         }
-        let known = self.entries.get(&key).map(|entry| entry.source);
-        if known == Some(Source::Exec) {
+        let known = self.entries.find(&key);
+        let source = known.and_then(|at| self.entries.get(at)).map(|entry| entry.source);
+        if source == Some(Source::Exec) {
             self.counters.repeated_execs += 1;
             return;
         }
-        let image = Arc::new(image::of_exec(exec, exec.args));
+        let held = self.images.of_exec(exec);
         let parent = self.earlier_parent(&key).unwrap_or(record.parent);
-        if known.is_some() {
-            self.set_image(&key, image, Source::Exec);
-            self.set_parent(&key, parent, at_ns);
+        if let Some(at) = known {
+            self.set_image(at, held, Source::Exec);
+            self.set_parent(at, parent, at_ns);
+            if let Some(Entry { process, .. }) = self.entries.get_mut(at) {
+                (process.started_ns, process.vpid, process.seeded) = (at_ns, record.vpid, false);
+            }
         } else {
+            let Held { image, number } = held;
             let process = Process {
                 key,
                 parent,
@@ -66,11 +72,7 @@ impl ProcessTable {
                 origin: Origin::Unknown,
                 seeded: false,
             };
-            self.insert(Entry::new(process, Source::Exec), at_ns);
-        }
-        if let Some(entry) = self.entries.get_mut(&key) {
-            let process = &mut entry.process;
-            (process.started_ns, process.vpid, process.seeded) = (at_ns, record.vpid, false);
+            self.insert(Entry::new(process, number, Source::Exec), at_ns);
         }
         self.begin_args(exec, at_ns, out);
     }
@@ -79,63 +81,56 @@ impl ProcessTable {
         let key = record.child;
         // A parent that forks has started: no further arguments of its exec can come.
         self.complete(&record.parent, out);
-        let inherited = self
-            .entries
-            .get(&record.parent)
+        let known = self.entries.find(&key);
+        if known.and_then(|at| self.entries.get(at)).is_some_and(|entry| entry.forked) {
+            self.counters.repeated_forks += 1;
+            return;
+        }
+        let parent = self.entries.find(&record.parent).and_then(|at| self.entries.get(at));
+        let inherited = parent
             .filter(|parent| parent.source > Source::Unknown)
-            .map(|parent| image::inherit(&parent.process.image, record.pid_ns));
-        match self.entries.get_mut(&key) {
-            Some(entry) if entry.forked => {
-                self.counters.repeated_forks += 1;
-                return;
-            }
-            Some(entry) => {
-                entry.forked = true;
-                (entry.process.vpid, entry.process.seeded) = (record.vpid, false);
-                if let (Source::Unknown, Some(image)) = (entry.source, inherited) {
-                    self.set_image(&key, image, Source::Inherited);
-                }
-                self.set_parent(&key, record.parent, at_ns);
-            }
-            None => {
-                let source = if inherited.is_some() { Source::Inherited } else { Source::Unknown };
-                self.counters.orphans += u64::from(inherited.is_none());
-                let process = Process {
-                    key,
-                    parent: record.parent,
-                    cgroup: record.cgroup,
-                    started_ns: key.start_boottime,
-                    image: inherited.unwrap_or_else(|| Arc::clone(&self.unknown)),
-                    vpid: record.vpid,
-                    pid_ns: record.pid_ns,
-                    origin: Origin::Unknown,
-                    seeded: false,
-                };
-                self.insert(Entry { forked: true, ..Entry::new(process, source) }, at_ns);
-            }
+            .map(|parent| self.images.inherit(&parent.process.image, parent.image, record.pid_ns));
+        if let Some(at) = known {
+            self.forked_late(at, record, inherited, at_ns);
+        } else {
+            let source = if inherited.is_some() { Source::Inherited } else { Source::Unknown };
+            self.counters.orphans += u64::from(inherited.is_none());
+            let unknown = || self.images.share(&self.unknown.image, self.unknown.number);
+            let Held { image, number } = inherited.unwrap_or_else(unknown);
+            let process = Process {
+                key,
+                parent: record.parent,
+                cgroup: record.cgroup,
+                started_ns: key.start_boottime,
+                image,
+                vpid: record.vpid,
+                pid_ns: record.pid_ns,
+                origin: Origin::Unknown,
+                seeded: false,
+            };
+            self.insert(Entry { forked: true, ..Entry::new(process, number, source) }, at_ns);
         }
         out.push(Change { at_ns, key, kind: ChangeKind::Fork });
+    }
+
+    /// The fork of a process that other records told of before.
+    fn forked_late(&mut self, at: At, record: &ForkRecord, inherited: Option<Held>, at_ns: u64) {
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        entry.forked = true;
+        (entry.process.vpid, entry.process.seeded) = (record.vpid, false);
+        match (entry.source, inherited) {
+            (Source::Unknown, Some(held)) => self.set_image(at, held, Source::Inherited),
+            (_, Some(held)) => self.images.release(held),
+            (_, None) => {}
+        }
+        self.set_parent(at, record.parent, at_ns);
     }
 
     pub(super) fn exit(&mut self, record: &ExitRecord, at_ns: u64, out: &mut Vec<Change>) {
         let (key, status) = (record.task, record.status);
         self.complete(&key, out);
-        if !self.entries.contains_key(&key) {
-            self.counters.unknown_exits += 1;
-            let process = Process {
-                key,
-                parent: self.earlier_parent(&key).unwrap_or(record.parent),
-                cgroup: record.cgroup,
-                started_ns: key.start_boottime,
-                image: Arc::clone(&self.unknown),
-                vpid: 0,
-                pid_ns: 0,
-                origin: Origin::Unknown,
-                seeded: false,
-            };
-            self.insert(Entry::new(process, Source::Unknown), at_ns);
-        }
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let at = self.entries.find(&key).unwrap_or_else(|| self.exit_of_unknown(record, at_ns));
+        let Some(entry) = self.entries.get_mut(at) else { return };
         if entry.status.is_some() {
             self.counters.repeated_exits += 1;
             return;
@@ -144,8 +139,27 @@ impl ProcessTable {
         if record.cgroup != 0 {
             entry.process.cgroup = record.cgroup;
         }
-        self.end(&key, at_ns);
+        self.end(at, at_ns);
         out.push(Change { at_ns, key, kind: ChangeKind::Exit { status } });
+    }
+
+    /// A process of which the first thing heard is its end.
+    fn exit_of_unknown(&mut self, record: &ExitRecord, at_ns: u64) -> At {
+        self.counters.unknown_exits += 1;
+        let key = record.task;
+        let Held { image, number } = self.images.share(&self.unknown.image, self.unknown.number);
+        let process = Process {
+            key,
+            parent: self.earlier_parent(&key).unwrap_or(record.parent),
+            cgroup: record.cgroup,
+            started_ns: key.start_boottime,
+            image,
+            vpid: 0,
+            pid_ns: 0,
+            origin: Origin::Unknown,
+            seeded: false,
+        };
+        self.insert(Entry::new(process, number, Source::Unknown), at_ns)
     }
 
     /// The parent that an earlier execution of the same process has: an exec does not change it,
@@ -159,11 +173,12 @@ impl ProcessTable {
         Some(earlier.parent).filter(|parent| !parent.is_none())
     }
 
-    pub(super) fn set_image(&mut self, key: &TaskKey, image: Arc<Image>, source: Source) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            self.images.hold(&image);
-            self.images.release(&entry.process.image);
-            (entry.process.image, entry.source) = (image, source);
+    fn set_image(&mut self, at: At, held: Held, source: Source) {
+        if let Some(entry) = self.entries.get_mut(at) {
+            let image = std::mem::replace(&mut entry.process.image, held.image);
+            let number = std::mem::replace(&mut entry.image, held.number);
+            entry.source = source;
+            self.images.release(Held { image, number });
         }
     }
 }

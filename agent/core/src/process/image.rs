@@ -1,106 +1,173 @@
-//! Images: what an exec record makes of a process.
+//! Images: what an exec record makes of a process, and how many processes hold each.
 
-use std::collections::hash_map::Entry::Occupied;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use tarsier_abi::exec::ExecRecord;
 
 use crate::event::Image;
-use crate::event::exec::{Exec, split_args};
+use crate::event::exec::Exec;
 
-/// The image an exec or seed record describes, with the arguments `args` (the inline part, or all
-/// that was put together).
-pub(super) fn of_exec(exec: &Exec<'_>, args: &[u8]) -> Image {
-    let ExecRecord { creds, ns, comm, exe_inode, exe_ctime_ns, exe_dev, flags, tty, args_bytes, .. } =
-        exec.record();
-    let named = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    Image {
-        exe: exec.exe.to_bytes().into(),
-        args: args_of(args),
-        cwd: exec.cwd.to_bytes().into(),
-        comm: comm[..named].into(),
-        args_bytes,
-        args_truncated: is_cut(args, args_bytes),
-        flags,
-        creds,
-        ns,
-        tty,
-        exe_inode,
-        exe_dev,
-        exe_ctime_ns,
-    }
-}
+/// Sizes of text buffers: one of a size that fits is used again.
+const SIZES: [usize; 4] = [256, 512, 1024, 2048];
+/// Most images of one size that wait to be used again: some have ended and not yet begun.
+const SPARES: usize = 512;
 
-/// The arguments one by one.
-pub(super) fn args_of(bytes: &[u8]) -> Vec<Box<[u8]>> {
-    split_args(bytes).map(Box::from).collect()
-}
-
-/// Whether `args` are fewer bytes than there were.
-pub(super) fn is_cut(args: &[u8], args_bytes: u32) -> bool {
-    args.len() < usize::try_from(args_bytes).unwrap_or(usize::MAX)
-}
-
-/// The image of a child: its parent's, in the child's own PID namespace.
-pub(super) fn inherit(parent: &Arc<Image>, pid_ns: u32) -> Arc<Image> {
-    if pid_ns == 0 || pid_ns == parent.ns.pid {
-        return Arc::clone(parent);
-    }
-    let mut image = Image::clone(parent);
-    image.ns.pid = pid_ns;
-    Arc::new(image)
+/// An image and its number among those that entries hold. To be given back by [`Images::release`].
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) image: Arc<Image>,
+    pub(super) number: u32,
 }
 
 /// The images that entries hold, each counted once however many share it.
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    /// By address, which is an image's own as long as an entry holds it.
-    uses: FxHashMap<usize, Use>,
+    /// By number; those without entries are in `free`.
+    uses: Vec<Use>,
+    free: Vec<u32>,
     bytes: usize,
+    /// Images of nobody, by size of their text, ready to be filled.
+    spares: [Vec<Arc<Image>>; SIZES.len()],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Use {
     entries: u32,
     bytes: usize,
 }
 
 impl Images {
-    /// One more entry holds it.
-    pub(super) fn hold(&mut self, image: &Arc<Image>) {
-        let held = self.uses.entry(Arc::as_ptr(image).addr()).or_insert_with(|| {
-            let bytes = heap_bytes(image);
-            self.bytes += bytes;
-            Use { entries: 0, bytes }
-        });
-        held.entries += 1;
+    /// The image that an exec or seed record describes.
+    pub(super) fn of_exec(&mut self, exec: &Exec<'_>) -> Held {
+        self.fill(exec.text_len(), |image| {
+            let ExecRecord {
+                creds, ns, comm, exe_inode, exe_ctime_ns, exe_dev, flags, tty, args_bytes, ..
+            } = exec.record();
+            let named = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+            image.strings.write(
+                |text| exec.exe.write_into(text),
+                |text| exec.cwd.write_into(text),
+                &comm[..named],
+                exec.args,
+            );
+            image.args_truncated = is_cut(exec.args.len(), args_bytes);
+            image.args_bytes = args_bytes;
+            (image.flags, image.tty, image.creds, image.ns) = (flags, tty, creds, ns);
+            (image.exe_inode, image.exe_dev, image.exe_ctime_ns) = (exe_inode, exe_dev, exe_ctime_ns);
+        })
     }
 
-    /// One entry less holds it.
-    pub(super) fn release(&mut self, image: &Arc<Image>) {
-        if let Occupied(mut held) = self.uses.entry(Arc::as_ptr(image).addr()) {
-            held.get_mut().entries -= 1;
-            if held.get().entries == 0 {
-                self.bytes -= held.remove().bytes;
-            }
+    /// The image of processes of which nothing is known. It costs nothing.
+    pub(super) fn unknown(&mut self) -> Held {
+        self.hold(Arc::default(), 0)
+    }
+
+    /// The image of a child: its parent's, in the child's own PID namespace.
+    pub(super) fn inherit(&mut self, parent: &Arc<Image>, number: u32, pid_ns: u32) -> Held {
+        if pid_ns == 0 || pid_ns == parent.ns.pid {
+            return self.share(parent, number);
+        }
+        let mut image = Image::clone(parent);
+        image.ns.pid = pid_ns;
+        let bytes = heap_bytes(&image);
+        self.hold(Arc::new(image), bytes)
+    }
+
+    /// One more entry holds it.
+    pub(super) fn share(&mut self, image: &Arc<Image>, number: u32) -> Held {
+        if let Some(held) = self.uses.get_mut(number as usize) {
+            held.entries += 1;
+        }
+        Held { image: Arc::clone(image), number }
+    }
+
+    /// One entry less holds it. The last one's memory is used again.
+    pub(super) fn release(&mut self, Held { image, number }: Held) {
+        let Some(held) = self.uses.get_mut(number as usize) else { return };
+        held.entries -= 1;
+        if held.entries > 0 {
+            return;
+        }
+        self.bytes -= held.bytes;
+        self.free.push(number);
+        let spares =
+            SIZES.iter().position(|size| *size == image.strings.capacity()).map(|at| &mut self.spares[at]);
+        if let Some(spares) = spares.filter(|spares| spares.len() < SPARES)
+            && Arc::strong_count(&image) == 1
+        {
+            spares.push(image);
         }
     }
 
-    /// Where they are, for checking the count.
-    #[cfg(test)]
-    pub(super) fn addresses(&self) -> impl Iterator<Item = usize> {
-        self.uses.keys().copied()
+    /// Changes the image of one entry: its arguments come later. Others that share it keep it as it is.
+    pub(super) fn change(
+        &mut self,
+        image: &mut Arc<Image>,
+        number: &mut u32,
+        change: impl FnOnce(&mut Image),
+    ) {
+        let shared = self.uses.get(*number as usize).is_some_and(|held| held.entries > 1);
+        if shared {
+            let copy = self.hold(Arc::new(Image::clone(image)), heap_bytes(image));
+            let before = Held { image: std::mem::replace(image, copy.image), number: *number };
+            *number = copy.number;
+            self.release(before);
+        }
+        let image = Arc::make_mut(image);
+        change(image);
+        if let Some(held) = self.uses.get_mut(*number as usize) {
+            let bytes = heap_bytes(image);
+            self.bytes = self.bytes - held.bytes + bytes;
+            held.bytes = bytes;
+        }
     }
 
     /// Heap bytes of all, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// An image with room for `text` bytes of strings, filled by `fill`.
+    fn fill(&mut self, text: usize, fill: impl FnOnce(&mut Image)) -> Held {
+        let class = SIZES.iter().position(|size| *size >= text);
+        let mut image = class.and_then(|class| self.spares.get_mut(class)?.pop()).unwrap_or_default();
+        // Who else holds a spare one keeps it as it is.
+        let content = Arc::make_mut(&mut image);
+        content.strings.reserve(class.and_then(|class| SIZES.get(class).copied()).unwrap_or(text));
+        fill(content);
+        let bytes = heap_bytes(content);
+        self.hold(image, bytes)
+    }
+
+    fn hold(&mut self, image: Arc<Image>, bytes: usize) -> Held {
+        self.bytes += bytes;
+        let held = Use { entries: 1, bytes };
+        let Some(number) = self.free.pop() else {
+            self.uses.push(held);
+            return Held { image, number: (self.uses.len() - 1) as u32 };
+        };
+        if let Some(place) = self.uses.get_mut(number as usize) {
+            *place = held;
+        }
+        Held { image, number }
+    }
+
+    /// How many entries hold each number, for checking the count.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> impl Iterator<Item = (u32, u32)> {
+        (0..)
+            .zip(&self.uses)
+            .filter(|(_, held)| held.entries > 0)
+            .map(|(number, held)| (number, held.entries))
+    }
 }
 
-/// About how many bytes an image holds on the heap.
+/// Whether `carried` argument bytes are fewer than there were.
+pub(super) fn is_cut(carried: usize, args_bytes: u32) -> bool {
+    carried < usize::try_from(args_bytes).unwrap_or(usize::MAX)
+}
+
+/// About how many bytes an image holds on the heap, its own room included.
 fn heap_bytes(image: &Image) -> usize {
-    let args: usize = image.args.iter().map(|arg| arg.len() + size_of::<Box<[u8]>>()).sum();
-    size_of::<Image>() + image.exe.len() + image.cwd.len() + image.comm.len() + args
+    size_of::<Image>() + image.strings.capacity()
 }

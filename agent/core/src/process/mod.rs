@@ -6,23 +6,21 @@
 //! never; what was lost is counted and never guessed. Time is the records' own.
 //!
 //! `apply.rs` holds what each record does, `room.rs` what bounds the table, `args.rs` puts long
-//! arguments together, `origin.rs` tells exec sessions from a container's own program.
+//! arguments together, `origin.rs` tells exec sessions from a container's own program, `entries.rs` and
+//! `image.rs` are where entries and images are kept.
 
 mod apply;
 mod args;
+mod entries;
 mod image;
 mod origin;
 mod room;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use crate::event::{Body, Event, Process, TaskKey, What, exec};
 
-use rustc_hash::FxHashMap;
-
-use crate::event::{Body, Event, Image, Process, TaskKey, What, exec};
-
-use args::Pending;
-use image::Images;
+use args::Waiting;
+use entries::{At, Entries};
+use image::{Held, Images};
 use origin::Origins;
 use room::Room;
 
@@ -102,22 +100,21 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct ProcessTable {
     limits: Limits,
-    entries: FxHashMap<TaskKey, Entry>,
-    /// The newest execution of each thread group id, live or not.
-    current: FxHashMap<u32, TaskKey>,
+    entries: Entries,
     room: Room,
     images: Images,
     origins: Origins,
-    /// Execs whose arguments are still coming.
-    pending: FxHashMap<TaskKey, Pending>,
+    waiting: Waiting,
     /// The image of processes of which nothing is known.
-    unknown: Arc<Image>,
+    unknown: Held,
     counters: Counters,
 }
 
 #[derive(Debug)]
 struct Entry {
     process: Process,
+    /// Of its image: see [`Held`].
+    image: u32,
     source: Source,
     /// A fork record told of it.
     forked: bool,
@@ -127,8 +124,8 @@ struct Entry {
     status: Option<u32>,
     /// Live entries counted as its children.
     children: u32,
-    /// It is counted in its parent's `children`.
-    counted: bool,
+    /// Where its parent is, if it is counted in that one's `children`.
+    parent: At,
     /// It has ended and lingers only for its children.
     held: bool,
 }
@@ -145,15 +142,15 @@ enum Source {
 impl ProcessTable {
     /// An empty table.
     pub fn new(limits: Limits) -> Self {
+        let mut images = Images::default();
         Self {
             limits: Limits { processes: limits.processes.max(1), ..limits },
-            entries: FxHashMap::default(),
-            current: FxHashMap::default(),
-            room: Room { ended: VecDeque::new(), held: 0 },
-            images: Images::default(),
+            entries: Entries::default(),
+            room: Room::default(),
+            unknown: images.unknown(),
+            images,
             origins: Origins::default(),
-            pending: FxHashMap::default(),
-            unknown: Arc::default(),
+            waiting: Waiting::default(),
             counters: Counters::default(),
         }
     }
@@ -175,12 +172,12 @@ impl ProcessTable {
 
     /// The execution with this identity, live or lingering.
     pub fn get(&self, key: &TaskKey) -> Option<&Process> {
-        self.entries.get(key).map(|entry| &entry.process)
+        self.entry(key).map(|entry| &entry.process)
     }
 
     /// The newest execution of this thread group id, live or lingering.
     pub fn by_tgid(&self, tgid: u32) -> Option<&Process> {
-        self.current.get(&tgid).and_then(|key| self.get(key))
+        self.entries.get(self.entries.newest(tgid)?).map(|entry| &entry.process)
     }
 
     /// The execution `key`, else the newest one of the same process.
@@ -209,12 +206,13 @@ impl ProcessTable {
 
     /// When the execution exited or was taken over by the next one, boot ns; `None` while it lives.
     pub fn ended_ns(&self, key: &TaskKey) -> Option<u64> {
-        self.entries.get(key)?.ended_ns
+        self.entry(key)?.ended_ns
     }
 
     /// Every live process, in no order.
     pub fn live(&self) -> impl Iterator<Item = &Process> {
-        self.entries.values().filter(|entry| entry.ended_ns.is_none()).map(|entry| &entry.process)
+        let live = self.entries.iter().filter(|(_, entry)| entry.ended_ns.is_none());
+        live.map(|(_, entry)| &entry.process)
     }
 
     /// Executions held, live and ended.
@@ -224,12 +222,12 @@ impl ProcessTable {
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Execs that wait for the rest of their arguments, to be reported.
     pub fn waiting(&self) -> usize {
-        self.pending.len()
+        self.waiting.len()
     }
 
     /// What has been counted so far.
@@ -237,34 +235,38 @@ impl ProcessTable {
         &self.counters
     }
 
-    /// Gives a seeded process its arguments (from `/proc/PID/cmdline`). To be called after seeding and
-    /// before the rings are drained, so that children share them. False if it is not a seeded one.
-    pub fn set_args(&mut self, key: &TaskKey, args: Vec<Box<[u8]>>) -> bool {
-        let Some(entry) = self.entries.get(key).filter(|entry| entry.source == Source::Seed) else {
+    /// Gives a seeded process its arguments, each ended by NUL (from `/proc/PID/cmdline`). To be called after
+    /// seeding and before the rings are drained, so that children share them. False if it is not a seeded
+    /// one.
+    pub fn set_args(&mut self, key: &TaskKey, args: &[u8]) -> bool {
+        let Some(at) = self.entries.find(key) else { return false };
+        let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.source == Source::Seed) else {
             return false;
         };
-        let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
-        let image = Image {
-            args,
-            args_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            args_truncated: false,
-            ..Image::clone(&entry.process.image)
-        };
-        self.set_image(key, Arc::new(image), Source::Seed);
+        self.images.change(&mut entry.process.image, &mut entry.image, |image| {
+            image.strings.set_args(args);
+            image.args_bytes = u32::try_from(args.len()).unwrap_or(u32::MAX);
+            image.args_truncated = false;
+        });
         true
+    }
+
+    fn entry(&self, key: &TaskKey) -> Option<&Entry> {
+        self.entries.get(self.entries.find(key)?)
     }
 }
 
 impl Entry {
-    fn new(process: Process, source: Source) -> Self {
+    fn new(process: Process, image: u32, source: Source) -> Self {
         Self {
             process,
+            image,
             source,
             forked: false,
             ended_ns: None,
             status: None,
             children: 0,
-            counted: false,
+            parent: entries::NOWHERE,
             held: false,
         }
     }

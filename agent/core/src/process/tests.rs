@@ -1,6 +1,7 @@
 //! The table against a naive model, its bounds and its own bookkeeping, and long arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tarsier_abi::exec::{ArgsRecord, ExecRecord};
@@ -10,6 +11,7 @@ use tarsier_abi::{Header, Sensor, Tail};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
+use crate::event::{Image, Strings};
 
 mod model;
 
@@ -112,7 +114,7 @@ fn some_step() -> impl Strategy<Value = Step> {
 fn seen(table: &ProcessTable) -> BTreeMap<TaskKey, Naive> {
     let naive = |entry: &Entry| Naive {
         parent: entry.process.parent,
-        exe: String::from_utf8_lossy(&entry.process.image.exe).into_owned(),
+        exe: String::from_utf8_lossy(entry.process.image.exe()).into_owned(),
         source: entry.source,
         forked: entry.forked,
         seeded: entry.process.seeded,
@@ -120,30 +122,54 @@ fn seen(table: &ProcessTable) -> BTreeMap<TaskKey, Naive> {
         ended: entry.ended_ns.is_some(),
         status: entry.status,
     };
-    table.entries.iter().map(|(key, entry)| (*key, naive(entry))).collect()
+    table.entries.iter().map(|(_, entry)| (entry.process.key, naive(entry))).collect()
 }
 
-/// The table's own bookkeeping: every ended entry waits exactly once, every image is counted once.
+/// The table's own bookkeeping: every ended entry waits exactly once, every image is counted once, every pid
+/// leads to its newest execution and from there to the others.
 fn check(table: &ProcessTable) {
-    let queued: BTreeSet<TaskKey> = table.room.ended.iter().map(|&(_, key)| key).collect();
+    let entries = || table.entries.iter().map(|(_, entry)| entry);
+    let queued: BTreeSet<TaskKey> = table
+        .room
+        .ended
+        .iter()
+        .map(|&(_, at)| table.entries.get(at).expect("what waits is there").process.key)
+        .collect();
     assert_eq!(queued.len(), table.room.ended.len(), "queued twice");
     let held: BTreeSet<TaskKey> =
-        table.entries.values().filter(|entry| entry.held).map(|entry| entry.process.key).collect();
+        entries().filter(|entry| entry.held).map(|entry| entry.process.key).collect();
     assert_eq!(held.len(), table.room.held);
     assert!(queued.is_disjoint(&held));
-    let ended: BTreeSet<TaskKey> = table
-        .entries
-        .values()
-        .filter(|entry| entry.ended_ns.is_some())
-        .map(|entry| entry.process.key)
-        .collect();
+    let ended: BTreeSet<TaskKey> =
+        entries().filter(|entry| entry.ended_ns.is_some()).map(|entry| entry.process.key).collect();
     assert_eq!(&queued | &held, ended);
-    let images: BTreeSet<usize> =
-        table.entries.values().map(|entry| Arc::as_ptr(&entry.process.image).addr()).collect();
-    assert_eq!(images, table.images.addresses().collect());
-    assert_eq!(table.images.bytes() == 0, table.entries.is_empty());
-    assert!(table.current.iter().all(|(tgid, key)| key.tgid == *tgid && table.entries.contains_key(key)));
-    assert!(table.pending.keys().all(|key| table.entries.contains_key(key)));
+    check_images(table);
+    let mut newest = BTreeMap::new();
+    for (at, entry) in table.entries.iter() {
+        let key = entry.process.key;
+        assert_eq!(table.entries.find(&key), Some(at));
+        let known = newest.entry(key.tgid).or_insert(key);
+        *known = key.max(*known);
+    }
+    let pids: BTreeMap<u32, TaskKey> =
+        table.entries.pids().map(|(tgid, at)| (tgid, table.entries.get(at).unwrap().process.key)).collect();
+    assert_eq!(pids, newest);
+    assert!(table.waiting.keys().all(|key| table.get(key).is_some()));
+}
+
+fn check_images(table: &ProcessTable) {
+    // One entry more holds the image of the unknown: the table itself.
+    let mut uses = BTreeMap::from([(table.unknown.number, 1)]);
+    let mut images = BTreeMap::new();
+    for (_, entry) in table.entries.iter() {
+        *uses.entry(entry.image).or_default() += 1;
+        let address = Arc::as_ptr(&entry.process.image);
+        assert_eq!(*images.entry(entry.image).or_insert(address), address, "one number, one image");
+    }
+    assert_eq!(uses, table.images.held().collect());
+    let known = images.iter().filter(|(number, _)| **number != table.unknown.number);
+    assert!(table.images.bytes() >= known.count() * size_of::<Image>());
+    assert!(table.images.bytes() == 0 || images.keys().any(|number| *number != table.unknown.number));
 }
 
 proptest! {
@@ -192,6 +218,43 @@ proptest! {
         prop_assert_eq!(table.images.bytes(), 0);
     }
 
+    /// Images are used again: nothing of what they were shows in what they are.
+    #[test]
+    fn an_image_is_what_its_exec_said(
+        execs in prop::collection::vec(("[a-z]{0,9}", "[a-z ]{0,400}", any::<u32>()), 1..40), processes in 1_usize..5,
+    ) {
+        let mut table = ProcessTable::new(Limits { processes, ..FOREVER });
+        let mut kept: Vec<(Arc<Image>, Image)> = Vec::new();
+        for ((exe, args, inode), tgid) in execs.iter().zip(1..) {
+            let task = key(tgid, 1, 1);
+            let args = format!("{}\0", args.replace(' ', "\0"));
+            let spec = ExecSpec {
+                seed: false, task, parent: TaskKey::NONE, exe: &format!("{exe}x\0"), args: args.as_bytes(),
+                args_bytes: args.len(),
+            };
+            let mut record = exec(1, &spec);
+            let at = std::mem::offset_of!(ExecRecord, exe_inode);
+            record[at..at + 8].copy_from_slice(&u64::from(*inode).to_ne_bytes());
+            apply(&mut table, &record);
+            let image = &table.get(&task).unwrap().image;
+            let want = Image {
+                exe_inode: u64::from(*inode),
+                args_bytes: u32::try_from(args.len()).unwrap(),
+                strings: Strings::of(format!("/{exe}x").as_bytes(), b"/", b"", args.as_bytes()),
+                ..Image::default()
+            };
+            prop_assert_eq!(&**image, &want);
+            // Who holds one beyond its time holds it unchanged.
+            if inode % 3 == 0 {
+                kept.push((Arc::clone(image), want));
+            }
+            check(&table);
+        }
+        for (image, want) in kept {
+            prop_assert_eq!(&*image, &want);
+        }
+    }
+
     /// Side records of two execs interleave; one may be lost.
     #[test]
     fn arguments_are_put_together(
@@ -233,7 +296,7 @@ proptest! {
             let of_task: Vec<_> = reported.iter().filter(|change| change.key == *task).collect();
             prop_assert_eq!(of_task, [&Change { at_ns: 1, key: *task, kind: ChangeKind::Exec }]);
             let image = &table.get(task).unwrap().image;
-            prop_assert_eq!(&image.args, &image::args_of(&bytes[..carried]));
+            prop_assert_eq!(image.args().bytes(), &bytes[..carried]);
             prop_assert_eq!(image.args_truncated, carried < bytes.len());
         }
         check(&table);
@@ -247,19 +310,19 @@ fn a_shell_runs_a_program_that_forks() {
     for (task, parent, exe) in [(init, TaskKey::NONE, "init\0"), (shell, init, "sh\0bin\0")] {
         assert_eq!(apply(&mut table, &simple_exec(10, true, task, parent, exe)), []);
     }
-    assert!(table.set_args(&shell, vec![b"sh"[..].into(), b"-c"[..].into()]));
+    assert!(table.set_args(&shell, b"sh\0-c\0"));
     apply(&mut table, &fork(20, child, shell));
     let forked = table.get(&child).unwrap();
-    assert_eq!((&*forked.image.exe, forked.image.args.len()), (&b"/bin/sh"[..], 2));
+    assert_eq!((forked.image.exe(), forked.image.args().iter().count()), (&b"/bin/sh"[..], 2));
     assert!(Arc::ptr_eq(&forked.image, &table.get(&shell).unwrap().image));
     // The shell dies first: the record names init, the table still knows better.
     apply(&mut table, &exit(25, shell, init, 0));
     let changes = apply(&mut table, &simple_exec(30, false, program, init, "true\0bin\0"));
     let Some(What::Exec { process }) = table.what(&changes[0]) else { panic!("{changes:?}") };
-    assert_eq!((process.parent, &*process.image.exe), (shell, &b"/bin/true"[..]));
+    assert_eq!((process.parent, process.image.exe()), (shell, &b"/bin/true"[..]));
     let ancestors: Vec<TaskKey> = table.ancestors(&program).map(|process| process.key).collect();
     assert_eq!(ancestors, [shell, init]);
-    assert!(!table.set_args(&program, vec![]), "its arguments came with its exec");
+    assert!(!table.set_args(&program, b""), "its arguments came with its exec");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tarsier_core::event::{CloseReason, Flow, FlowKind, Process, Report, Role, What};
 
-use super::{Context, escape, put};
+use super::{Context, Scratch, escape, put};
 
 const GREEN: &str = "\x1b[32m";
 const CYAN: &str = "\x1b[36m";
@@ -19,7 +19,7 @@ const WORKLOAD_WIDTH: usize = 16;
 
 pub(super) fn line(
     out: &mut Vec<u8>,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
     report: &Report<'_>,
     context: Context<'_>,
     colour: bool,
@@ -38,7 +38,7 @@ pub(super) fn line(
         paint.on(tint),
         paint.off()
     );
-    workload(out, scratch, &report.workload.name);
+    workload(out, &mut scratch.text, &report.workload.name);
     match pid {
         0 => put!(out, " {:>7} ", "-"),
         _ => put!(out, " {pid:>7} "),
@@ -67,14 +67,12 @@ fn workload(out: &mut Vec<u8>, scratch: &mut Vec<u8>, name: &str) {
     put!(out, " {name:<WORKLOAD_WIDTH$.24}");
 }
 
-fn command(out: &mut Vec<u8>, scratch: &mut Vec<u8>, process: &Process, context: Context<'_>) {
+fn command(out: &mut Vec<u8>, scratch: &mut Scratch, process: &Process, context: Context<'_>) {
     executable(out, process);
     let image = &process.image;
-    for index in 1..image.args.len() {
-        scratch.clear();
-        (context.redact)(&image.args, index, scratch);
+    for argument in context.redactor.redact(image.args(), &mut scratch.arguments).iter().skip(1) {
         out.push(b' ');
-        escape::argument(out, scratch);
+        escape::argument(out, argument);
     }
     if image.args_truncated {
         out.extend_from_slice(" …".as_bytes());
@@ -82,15 +80,15 @@ fn command(out: &mut Vec<u8>, scratch: &mut Vec<u8>, process: &Process, context:
 }
 
 fn executable(out: &mut Vec<u8>, process: &Process) {
-    if process.image.exe.is_empty() && process.image.comm.is_empty() {
+    if process.image.exe().is_empty() && process.image.comm().is_empty() {
         // No record told what it runs: it was outside the scope then, or the record was lost.
         out.push(b'?');
-    } else if process.image.exe.is_empty() {
+    } else if process.image.exe().is_empty() {
         out.push(b'[');
-        escape::human(out, &process.image.comm);
+        escape::human(out, process.image.comm());
         out.push(b']');
     } else {
-        escape::argument(out, &process.image.exe);
+        escape::argument(out, process.image.exe());
     }
 }
 
@@ -111,7 +109,8 @@ fn exit(out: &mut Vec<u8>, status: u32, paint: Paint) {
 
 fn connection(out: &mut Vec<u8>, flow: &Flow, process: Option<&Process>, paint: Paint) {
     if let Some(process) = process {
-        let path = if process.image.exe.is_empty() { &process.image.comm } else { &process.image.exe };
+        let image = &process.image;
+        let path = if image.exe().is_empty() { image.comm() } else { image.exe() };
         escape::argument(out, path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
         out.push(b' ');
     }

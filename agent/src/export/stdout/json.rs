@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use tarsier_core::event::{CloseReason, Flow, FlowKind, Process, Report, Role, TaskKey, What, Workload};
 
-use super::{Context, escape, put};
+use super::{Context, Scratch, escape, put};
 
-pub(super) fn line(out: &mut Vec<u8>, scratch: &mut Vec<u8>, report: &Report<'_>, context: Context<'_>) {
+pub(super) fn line(out: &mut Vec<u8>, scratch: &mut Scratch, report: &Report<'_>, context: Context<'_>) {
     let name = match report.what {
         What::Exec { .. } => "tarsier.process.exec",
         What::Fork { .. } => "tarsier.process.fork",
@@ -59,32 +59,31 @@ fn process(object: &mut Object<'_>, process: &Process) {
     if !process.parent.is_none() {
         object.number("process.parent_pid", process.parent.tgid);
     }
-    object.some_text("process.executable.path", &process.image.exe);
-    if process.image.exe.is_empty() {
-        object.some_text("tarsier.process.comm", &process.image.comm);
+    object.some_text("process.executable.path", process.image.exe());
+    if process.image.exe().is_empty() {
+        object.some_text("tarsier.process.comm", process.image.comm());
     }
     let TaskKey { start_boottime, tgid, exec } = process.key;
     object.raw("tarsier.exec_id", format_args!("\"{start_boottime:x}-{tgid}-{exec}\""));
 }
 
-fn image(object: &mut Object<'_>, scratch: &mut Vec<u8>, process: &Process, context: Context<'_>) {
+fn image(object: &mut Object<'_>, scratch: &mut Scratch, process: &Process, context: Context<'_>) {
     let image = &process.image;
     object.key("process.command_args");
     object.out.push(b'[');
-    for index in 0..image.args.len() {
+    for (index, argument) in context.redactor.redact(image.args(), &mut scratch.arguments).iter().enumerate()
+    {
         if index > 0 {
             object.out.push(b',');
         }
-        scratch.clear();
-        (context.redact)(&image.args, index, scratch);
-        escape::json(object.out, scratch);
+        escape::json(object.out, argument);
     }
     object.out.push(b']');
     if image.args_truncated {
         object.raw("tarsier.process.args.truncated", format_args!("true"));
         object.number("tarsier.process.args.bytes", image.args_bytes);
     }
-    object.some_text("process.working_directory", &image.cwd);
+    object.some_text("process.working_directory", image.cwd());
     object.number("process.user.id", image.creds.euid);
     object.number("process.real_user.id", image.creds.uid);
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tarsier_core::encode::redact::{self, Redactor};
 use tarsier_core::event::{FlowKind, Report, What};
 
 mod escape;
@@ -62,9 +63,6 @@ impl StdoutConfig {
     }
 }
 
-/// Appends argument `index` of a command line, its secrets hidden, to a buffer.
-pub type Redact<'a> = &'a dyn Fn(&[Box<[u8]>], usize, &mut Vec<u8>);
-
 /// Why nothing more can be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
@@ -87,14 +85,21 @@ pub struct Printer<W> {
     forks: bool,
     live: bool,
     buffer: Vec<u8>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Memory for what a line is made of, used again and again.
+#[derive(Debug, Default)]
+struct Scratch {
+    text: Vec<u8>,
+    arguments: redact::Scratch,
 }
 
 /// What every line is made from beside the report.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     boot_to_unix_ns: u64,
-    redact: Redact<'a>,
+    redactor: &'a Redactor,
 }
 
 impl<W: Write> Printer<W> {
@@ -109,7 +114,7 @@ impl<W: Write> Printer<W> {
             forks: config.forks,
             live: config.live,
             buffer: Vec::with_capacity(2 * Self::CHUNK),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -122,7 +127,7 @@ impl<W: Write> Printer<W> {
         &mut self,
         report: &Report<'_>,
         boot_to_unix_ns: u64,
-        redact: Redact<'_>,
+        redactor: &Redactor,
     ) -> Result<(), PrintError> {
         let wanted = match report.what {
             What::Fork { .. } => self.forks,
@@ -132,7 +137,7 @@ impl<W: Write> Printer<W> {
         if !wanted {
             return Ok(());
         }
-        let context = Context { boot_to_unix_ns, redact };
+        let context = Context { boot_to_unix_ns, redactor };
         match self.style {
             Style::Human { colour } => {
                 human::line(&mut self.buffer, &mut self.scratch, report, context, colour);

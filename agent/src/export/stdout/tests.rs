@@ -1,9 +1,12 @@
 //! Lines by example, and that no bytes of a process can break out of one.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
-use tarsier_core::event::{CloseReason, Flow, Image, Origin, Process, Role, TaskKey, Workload, WorkloadKind};
+use tarsier_core::encode::redact::RedactConfig;
+use tarsier_core::event::{
+    CloseReason, Flow, Image, Origin, Process, Role, Strings, TaskKey, Workload, WorkloadKind,
+};
 
 use super::*;
 
@@ -22,12 +25,8 @@ fn workload(name: &str) -> Workload {
 }
 
 fn process(exe: &[u8], args: &[&[u8]]) -> Process {
-    let image = Image {
-        exe: exe.into(),
-        args: args.iter().map(|&argument| argument.into()).collect(),
-        comm: Box::from(&b"comm"[..]),
-        ..Image::default()
-    };
+    let args: Vec<u8> = args.iter().flat_map(|argument| [argument, &b"\0"[..]].concat()).collect();
+    let image = Image { strings: Strings::of(exe, b"", b"comm", &args), ..Image::default() };
     Process {
         key: TaskKey { start_boottime: 0xabc, tgid: 4312, exec: 7 },
         parent: TaskKey { start_boottime: 1, tgid: 4300, exec: 2 },
@@ -72,15 +71,16 @@ fn flow(role: Role, reason: CloseReason) -> Flow {
     }
 }
 
+/// Hides `s3cret`, besides what it always hides.
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| {
+    Redactor::new(&RedactConfig { patterns: vec!["s3cret".to_owned()], ..RedactConfig::default() }).unwrap()
+});
+
 fn print(style: Style, workload: &Workload, what: What<'_>) -> String {
     let config = StdoutConfig { forks: true, ..StdoutConfig::default() };
     let mut printer = Printer::new(Vec::new(), style, &config);
     let report = Report { at_ns: 3_500_000_000, workload, what };
-    let redact = |args: &[Box<[u8]>], index: usize, out: &mut Vec<u8>| match &*args[index] {
-        b"s3cret" => out.extend_from_slice(b"***"),
-        argument => out.extend_from_slice(argument),
-    };
-    printer.print(&report, BOOT_TO_UNIX_NS, &redact).unwrap();
+    printer.print(&report, BOOT_TO_UNIX_NS, &REDACTOR).unwrap();
     printer.flush().unwrap();
     String::from_utf8(printer.out).unwrap()
 }
@@ -93,7 +93,7 @@ fn lines_for_people() {
     let curl = process(b"/usr/bin/curl", &[b"curl", b"-H", b"a b", b"s3cret", b""]);
     assert_eq!(
         print(PLAIN, &web, What::Exec { process: &curl }),
-        "22:13:23.500Z exec  3fa9c1d2e4b5        4312 /usr/bin/curl -H 'a b' *** ''\n"
+        "22:13:23.500Z exec  3fa9c1d2e4b5        4312 /usr/bin/curl -H 'a b' [REDACTED] ''\n"
     );
     assert_eq!(
         print(PLAIN, &web, What::Fork { process: &process(b"", &[]) }),
@@ -147,7 +147,7 @@ fn json_lines_have_the_names_of_otlp() {
     assert_eq!(exec["container.id"].as_str().unwrap().len(), 60);
     assert_eq!(exec["process.pid"], 4312);
     assert_eq!(exec["process.parent_pid"], 4300);
-    assert_eq!(exec["process.command_args"], serde_json::json!(["curl", "***", "\u{fffd}\"\u{1b}"]));
+    assert_eq!(exec["process.command_args"], serde_json::json!(["curl", "[REDACTED]", "\u{fffd}\"\u{1b}"]));
     assert_eq!(exec["tarsier.exec_id"], "abc-4312-7");
     let exit = parse(What::Exit { process: &curl, status: 256 });
     assert_eq!((&exit["process.exit.code"], &exit["process.command_args"]), (&1.into(), &().into()));
@@ -170,7 +170,7 @@ fn forks_and_live_connections_are_printed_on_request_only() {
     ] {
         let mut printer = Printer::new(Vec::new(), PLAIN, &config);
         for what in [What::Fork { process: &shell }, What::Flow { flow: &live, process: None }] {
-            printer.print(&Report { at_ns: 0, workload: &web, what }, 0, &|_, _, _| ()).unwrap();
+            printer.print(&Report { at_ns: 0, workload: &web, what }, 0, &REDACTOR).unwrap();
         }
         printer.flush().unwrap();
         assert_eq!(printer.out.iter().filter(|&&byte| byte == b'\n').count(), lines);
@@ -184,7 +184,7 @@ fn a_reader_that_is_gone_is_told_apart() {
     let mut printer = Printer::new(writer, Style::Json, &StdoutConfig::default());
     let report =
         Report { at_ns: 0, workload: &workload("web"), what: What::Exec { process: &process(b"/a", &[]) } };
-    printer.print(&report, 0, &|_, _, _| ()).unwrap();
+    printer.print(&report, 0, &REDACTOR).unwrap();
     assert!(matches!(printer.flush(), Err(PrintError::Closed)));
 }
 
@@ -242,8 +242,10 @@ proptest! {
         }
         let line = print(Style::Json, &workload, What::Exec { process: &process });
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let redacted = |argument: &[u8]| String::from_utf8_lossy(argument).into_owned();
-        let expected: Vec<String> = args.iter().map(|argument| redacted(argument)).collect();
+        let mut scratch = redact::Scratch::default();
+        let redacted = REDACTOR.redact(process.image.args(), &mut scratch);
+        let expected: Vec<String> =
+            redacted.iter().map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
         prop_assert_eq!(&parsed["process.command_args"], &serde_json::json!(expected));
         prop_assert_eq!(&parsed["service.name"], &name);
     }

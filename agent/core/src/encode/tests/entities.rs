@@ -10,7 +10,7 @@ use tarsier_abi::exec::Creds;
 use tarsier_abi::tcp::Counters;
 
 use crate::event::{
-    CloseReason, Flow, FlowKind, Image, Namespaces, Origin, Process, Role, TaskKey, What, Workload,
+    CloseReason, Flow, FlowKind, Image, Namespaces, Origin, Process, Role, Strings, TaskKey, What, Workload,
     WorkloadKind,
 };
 
@@ -94,16 +94,23 @@ prop_compose! {
 
 prop_compose! {
     fn image()(
-        exe in bytes(), args in vec(bytes(), 0..6), cwd in bytes(), comm in vec(any::<u8>(), 0..16),
+        exe in bytes(), args in vec(bytes(), 0..6), cut: bool, cwd in bytes(), comm in vec(any::<u8>(), 0..16),
         args_bytes: u32, args_truncated: bool, flags: u32, creds in creds(), ns: [u32; 4], zero in 0_u32..2,
         tty in prop_oneof![Just(0), any::<u32>()], exe_inode in prop_oneof![Just(0), any::<u64>()],
         exe_dev: u32, exe_ctime_ns: u64,
     ) -> Image {
         let [mnt, pid, net, user] = ns;
         let ns = Namespaces { mnt: zero * mnt, pid, net, user, uts: 1, ipc: 2, cgroup: 3, time: 4 };
+        let mut args: Vec<u8> = args.iter().flat_map(|arg| {
+            let text = arg.iter().copied().map(|byte| if byte == 0 { b'0' } else { byte });
+            text.chain([0]).collect::<Vec<u8>>()
+        }).collect();
+        if cut {
+            args.pop();
+        }
         Image {
-            exe, args, cwd, comm: comm.into(), args_bytes, args_truncated, flags, creds, ns, tty,
-            exe_inode, exe_dev, exe_ctime_ns,
+            args_bytes, args_truncated, flags, creds, ns, tty, exe_inode, exe_dev, exe_ctime_ns,
+            strings: Strings::of(&exe, &cwd, &comm, &args),
         }
     }
 }

@@ -10,8 +10,8 @@ use tarsier_abi::exec::flag;
 
 use super::entities::{Happening, happenings, workloads};
 use super::*;
-use crate::encode::redact::{RedactConfig, Redactor};
-use crate::event::{Image, Origin, Process, Report, TaskKey};
+use crate::encode::redact::{RedactConfig, Redactor, Scratch};
+use crate::event::{Image, Origin, Process, Report, Strings, TaskKey};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&RedactConfig::default()).unwrap());
 
@@ -67,7 +67,7 @@ fn record(at_ns: u64, workload: &Workload, happening: &Happening) -> Option<LogR
         Happening::Flow(..) => return None,
     };
     let image = &process.image;
-    let program = String::from_utf8_lossy(if image.exe.is_empty() { &image.comm } else { &image.exe });
+    let program = String::from_utf8_lossy(if image.exe().is_empty() { image.comm() } else { image.exe() });
     let mut attributes = common(process, workload);
     match happening {
         Happening::Exec(_) => exec(&mut attributes, image),
@@ -119,14 +119,15 @@ fn common(process: &Process, workload: &Workload) -> Vec<KeyValue> {
 }
 
 fn exec(attributes: &mut Vec<KeyValue>, image: &Image) {
-    let argument = |index| {
-        let mut out = Vec::new();
-        REDACTOR.argument(&image.args, index, &mut out);
-        String::from_utf8_lossy(&out).into_owned()
-    };
-    if !image.args.is_empty() {
-        attributes.push(text("process.command", argument(0)));
-        attributes.push(texts("process.command_args", (0..image.args.len()).map(argument)));
+    let mut scratch = Scratch::default();
+    let argv: Vec<String> = REDACTOR
+        .redact(image.args(), &mut scratch)
+        .iter()
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect();
+    if let Some(command) = argv.first() {
+        attributes.push(text("process.command", command.as_str()));
+        attributes.push(texts("process.command_args", argv.iter().cloned()));
     }
     if image.args_truncated {
         attributes.push(truth("tarsier.process.args.truncated"));
@@ -134,11 +135,11 @@ fn exec(attributes: &mut Vec<KeyValue>, image: &Image) {
     }
     let has = |bit, key| (image.flags & bit != 0).then(|| truth(key));
     attributes.extend(has(flag::ARGS_UNREADABLE, "tarsier.process.args.unreadable"));
-    if !image.cwd.is_empty() {
-        attributes.push(lossy("process.working_directory", &image.cwd));
+    if !image.cwd().is_empty() {
+        attributes.push(lossy("process.working_directory", image.cwd()));
     }
-    if !image.comm.is_empty() && *image.comm != *traces::name(image) {
-        attributes.push(lossy("tarsier.process.comm", &image.comm));
+    if !image.comm().is_empty() && image.comm() != traces::name(image) {
+        attributes.push(lossy("tarsier.process.comm", image.comm()));
     }
     let creds = &image.creds;
     attributes.push(int("process.user.id", creds.euid));
@@ -209,8 +210,9 @@ proptest! {
 #[test]
 fn a_secret_among_the_arguments_is_nowhere_in_the_request() {
     let arguments = ["mysql", "--host=db", "--password", "hunter2", "-e", "ALTER USER me PASSWORD 'hunter2'"];
-    let args = arguments.iter().map(|argument| argument.as_bytes().into()).collect();
-    let image = Arc::new(Image { exe: (*b"/usr/bin/mysql").into(), args, ..Image::default() });
+    let args = arguments.map(|argument| format!("{argument}\0")).concat();
+    let strings = Strings::of(b"/usr/bin/mysql", b"/", b"mysql", args.as_bytes());
+    let image = Arc::new(Image { strings, ..Image::default() });
     let key = TaskKey { start_boottime: 1, tgid: 2, exec: 3 };
     let process = Process {
         key,

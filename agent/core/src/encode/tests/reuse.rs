@@ -22,7 +22,10 @@ fn colliding_process() -> impl Strategy<Value = Process> {
     (process(), exe, comm, 1_u64..3, 1_u32..3, 0_u32..2).prop_map(
         |(process, exe, comm, start, tgid, exec)| {
             let key = TaskKey { start_boottime: start, tgid, exec };
-            let image = Image { exe: exe.into(), comm: comm.into(), ..Image::clone(&process.image) };
+            let mut image = Image::clone(&process.image);
+            let (cwd, args) = (image.cwd().to_vec(), image.args().bytes().to_vec());
+            let text = |bytes: &'static [u8]| move |text: &mut Vec<u8>| text.extend_from_slice(bytes);
+            image.strings.write(text(exe), |text| text.extend_from_slice(&cwd), comm, &args);
             Process { key, image: Arc::new(image), ..process }
         },
     )

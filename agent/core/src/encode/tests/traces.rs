@@ -21,8 +21,8 @@ fn unix(boot_ns: u64) -> u64 {
 
 /// The executable's name: of its path, else `comm`.
 pub(super) fn name(image: &Image) -> &[u8] {
-    let after_slash = image.exe.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    if after_slash == image.exe.len() { &image.comm } else { &image.exe[after_slash..] }
+    let after_slash = image.exe().iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    if after_slash == image.exe().len() { image.comm() } else { &image.exe()[after_slash..] }
 }
 
 fn exec_id(key: TaskKey) -> KeyValue {
@@ -32,8 +32,8 @@ fn exec_id(key: TaskKey) -> KeyValue {
 /// What is told of a process on every record.
 pub(super) fn identity(process: &Process) -> Vec<KeyValue> {
     let mut attributes = vec![int("process.pid", process.key.tgid)];
-    if !process.image.exe.is_empty() {
-        attributes.push(lossy("process.executable.path", &process.image.exe));
+    if !process.image.exe().is_empty() {
+        attributes.push(lossy("process.executable.path", process.image.exe()));
     }
     let name = name(&process.image);
     if !name.is_empty() {
