@@ -149,8 +149,9 @@ fn attributed(seen: &Seen, pids: &HashMap<u32, String>) -> anyhow::Result<()> {
         // The first process and its child; shell, program, the one that stays.
         ensure!(own == [2, 3, 2] && told == 1, "{id}: {account:?}");
         // One helper is forked in the group. Another is moved into it while runc starts, and starts once more
-        // from a sealed copy where it cannot be mounted read-only: none, one or both of its execs are inside.
-        ensure!((forks, exits) == (1, 2) && execs <= 2, "{id}: {account:?}");
+        // from a sealed copy where it cannot be mounted read-only: none, one or both of its execs are inside. In
+        // an emulated guest (6.1) a third exec was seen.
+        ensure!((forks, exits) == (1, 2) && execs <= 3, "{id}: {account:?}");
     }
     Ok(())
 }

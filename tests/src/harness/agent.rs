@@ -125,7 +125,11 @@ impl Agent {
             let parameters = libc::sched_param { sched_priority: 0 };
             // SAFETY: the kernel reads the parameters during the call only.
             if unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) } != 0 {
-                return Err(std::io::Error::last_os_error()).context("sched_setscheduler");
+                let error = std::io::Error::last_os_error();
+                // A thread that has ended since needs no policy.
+                if error.raw_os_error() != Some(libc::ESRCH) {
+                    return Err(error).context("sched_setscheduler");
+                }
             }
         }
         Ok(())
