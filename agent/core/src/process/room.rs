@@ -50,7 +50,6 @@ impl ProcessTable {
     pub(super) fn insert(&mut self, mut entry: Entry, at_ns: u64) -> At {
         self.make_room(at_ns);
         self.trace(&mut entry);
-        self.trace(&mut entry);
         let (key, parent) = (entry.process.key, entry.process.parent);
         let (at, before) = self.entries.insert(entry);
         self.count_in(at, &parent);
