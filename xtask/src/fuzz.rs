@@ -23,6 +23,8 @@ pub(crate) struct Choice {
     pub(crate) names: Vec<String>,
     /// How long each.
     pub(crate) time: Duration,
+    /// Where the search begins; `None`: elsewhere each time.
+    pub(crate) seed: Option<u32>,
     /// Add inputs that reach new code to the repository.
     pub(crate) keep: bool,
 }
@@ -62,7 +64,7 @@ pub(crate) fn outcome(choice: &Choice) -> Result<(usize, usize)> {
     let names = chosen(&choice.names)?;
     let fuzzer = build()?;
     say(&format!("{} targets, {} s each", names.len(), choice.time.as_secs()));
-    let mut runs = at_once(&names, |name| fuzz(&fuzzer, name, choice.time))?;
+    let mut runs = at_once(&names, |name| fuzz(&fuzzer, name, choice.time, choice.seed))?;
     runs.sort_by(|a, b| a.name.cmp(&b.name));
     println!("\n{:<16} {:>12} {:>9} {:>8}", "target", "inputs", "a second", "edges");
     for Run { name, tried, rate, edges, fault } in &runs {
@@ -147,13 +149,14 @@ fn fuzzer(binary: &Path, name: &str) -> Command {
     command
 }
 
-fn fuzz(binary: &Path, name: &str, time: Duration) -> Result<Run> {
+fn fuzz(binary: &Path, name: &str, time: Duration, seed: Option<u32>) -> Result<Run> {
     let folder = folder(name);
     let found = folder.join("corpus");
     fs::create_dir_all(&found)?;
     let log = folder.join("log");
     let mut command = fuzzer(binary, name);
     command.arg(format!("-max_total_time={}", time.as_secs()));
+    command.args(seed.map(|seed| format!("-seed={seed}")));
     command.arg(format!("-artifact_prefix={}/", folder.display()));
     command.arg(&found).arg(corpus().join(name)).stderr(File::create(&log)?);
     let status = command.status().with_context(|| format!("starting {}", binary.display()))?;

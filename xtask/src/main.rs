@@ -46,7 +46,7 @@ cargo xtask COMMAND [--yes]
                       what the agent costs this machine (root): getppid, open-close, connect, exec, bulk in
                       pairs; idle, programs, burst, sustained, sweeps; replay, encoder without a kernel;
                       --against: pairs with another revision's agent; --write: all, into docs/benchmarks.md
-  fuzz [TARGET]… [--for 60s] [--keep]
+  fuzz [TARGET]… [--for 60s] [--seed N] [--keep]
                       libFuzzer on the targets of agent/src/fuzz (default: all); --keep: inputs that reach
                       new code go to tests/fuzz
   dist                the release binary, target/dist/tarsier: one static file
@@ -112,11 +112,12 @@ fn run(command: &str, mut options: Options) -> Result<ExitCode> {
         }
         "fuzz" => {
             let time = options.value("--for")?.map_or(Ok(fuzz::DEFAULT_TIME), |time| fuzz::time(&time))?;
+            let seed = options.value("--seed")?.map(|seed| seed.parse()).transpose()?;
             let keep = options.take("--keep");
             let (flags, names) = options.flags.drain(..).partition(|word| word.starts_with('-'));
             options.flags = flags;
             options.finish()?;
-            fuzz::command(&fuzz::Choice { names, time, keep })?;
+            fuzz::command(&fuzz::Choice { names, time, seed, keep })?;
         }
         "vm" => {
             let kernel = options.value("--kernel")?.unwrap_or_else(|| "6.1".into());

@@ -214,7 +214,9 @@ fn counts(line: &str) -> Option<(usize, usize, usize)> {
 /// Long enough to find what a change breaks on the way from the checked-in inputs; a search takes `cargo xtask
 /// fuzz`.
 fn fuzz_targets() -> Result<Outcome> {
-    let choice = fuzz::Choice { names: Vec::new(), time: Duration::from_secs(12), keep: false };
+    // The same search each time: what a new one finds is found by who runs it, not by whose change lands next.
+    let choice =
+        fuzz::Choice { names: Vec::new(), time: Duration::from_secs(12), seed: Some(1), keep: false };
     let (targets, failed) = fuzz::outcome(&choice)?;
     Ok(one_each(targets, failed))
 }
