@@ -11,7 +11,7 @@
 //! writer that is killed leaves a file that ends early, never one that says something else.
 //!
 //! What leaves the machine with a capture: kernel addresses of sockets are replaced by a keyed hash whose
-//! key is forgotten, and what the redactor hides in arguments is overwritten ([`scrub`]). Paths, command
+//! key is forgotten, and what the redactor hides in arguments is overwritten (`scrub.rs`). Paths, command
 //! lines, user ids, addresses and ports stay: they are what a capture is for.
 
 pub mod about;

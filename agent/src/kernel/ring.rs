@@ -6,8 +6,8 @@
 //! offers the data a second time behind the first so that such a record can be read in one piece; every
 //! page mapped counts as resident memory, so we copy the one record per turn instead.
 //!
-//! The algorithm ([`consumer`]) touches shared memory only through the trait [`consumer::Shared`]. In the
-//! agent that is a mapping ([`mapping`]); in `model.rs` it is loom's memory with the kernel's producer at the
+//! The algorithm (`consumer.rs`) touches shared memory only through the trait `Shared`. In the
+//! agent that is a mapping (`mapping.rs`); in `model.rs` it is loom's memory with the kernel's producer at the
 //! other end.
 
 mod consumer;

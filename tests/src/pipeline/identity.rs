@@ -106,7 +106,8 @@ fn in_v1(context: &Context) -> anyhow::Result<()> {
     test.join().map_err(|_| anyhow::anyhow!("the test panicked"))?
 }
 
-const V1: &str = "/sys/fs/cgroup/pids";
+/// A controller that v2 does not have, so that no group of an earlier test, dying or not, holds it there.
+const V1: &str = "/sys/fs/cgroup/devices";
 
 fn mount_v1_only() -> anyhow::Result<()> {
     // SAFETY: changes what this thread sees only; nothing here relies on shared file system state.
@@ -115,7 +116,7 @@ fn mount_v1_only() -> anyhow::Result<()> {
     rustix::mount::unmount("/sys/fs/cgroup", UnmountFlags::DETACH)?;
     rustix::mount::mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MountFlags::empty(), None)?;
     fs::create_dir(V1)?;
-    Ok(rustix::mount::mount("cgroup", V1, "cgroup", MountFlags::empty(), Some(c"pids"))?)
+    Ok(rustix::mount::mount("cgroup", V1, "cgroup", MountFlags::empty(), Some(c"devices"))?)
 }
 
 fn names_container(found: Attributes<'_>) -> anyhow::Result<()> {

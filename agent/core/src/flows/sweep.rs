@@ -78,7 +78,7 @@ impl Table {
     /// boot time after it ran. Connections that sent or received since their last report are
     /// appended to `out` as [`FlowKind::Live`](crate::event::FlowKind). One whose socket is gone is
     /// not reported yet: its close record may still be in a ring, and [`Table::advance`] reports
-    /// it if not. Torn reads are left to the next round, but not for ever: see [`TORN_ROUNDS`].
+    /// it if not. Torn reads are left to the next round, but not for ever: see `TORN_ROUNDS`.
     ///
     /// A connection whose numbers are not known is found gone, whatever is at its address, unless a
     /// connection to the same port is there: that may be this one.
