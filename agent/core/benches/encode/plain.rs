@@ -73,6 +73,7 @@ pub(crate) fn log_attributes(sink: &mut impl Sink, what: &What<'_>, process: &Pr
     }
     if !workload.container_id.is_empty() {
         sink.text("container.id", workload.container_id.to_string());
+        sink.text("tarsier.process.origin", process.origin.name().to_owned());
     }
     match *what {
         What::Exec { .. } => exec(sink, &process.image),
