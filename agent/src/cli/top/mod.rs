@@ -50,11 +50,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let states = receive(lines);
-    // The wait for keys never ends on a terminal that is gone.
-    std::thread::spawn(|| {
-        terminal::wait_hangup();
-        std::process::exit(Exit::Failure as i32);
-    });
+    // The wait for keys never ends on a terminal that is gone. A pipe that has ended is no such terminal.
+    if io::stdin().is_terminal() {
+        std::thread::spawn(|| {
+            terminal::wait_hangup();
+            std::process::exit(Exit::Failure as i32);
+        });
+    }
     // `init` also restores the terminal if we panic.
     let mut terminal = ratatui::try_init()?;
     let result = watch(&mut terminal, first, args.sort, &states);
