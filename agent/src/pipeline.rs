@@ -37,7 +37,8 @@ use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
-use crate::host::{self, cgroups::Hierarchy, clock, identity};
+use crate::host::clock::{self, UnixOffset};
+use crate::host::{self, cgroups::Hierarchy, identity};
 use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
@@ -54,8 +55,6 @@ pub use replay::{Replayed, replay};
 
 /// How long shutdown may take to send what is queued.
 pub const FLUSH: Duration = Duration::from_secs(4);
-/// Less than this between two looks at the wall clock is the noise of looking, not a step.
-const CLOCK_NOISE_NS: u64 = 1_000_000;
 
 /// Everything between the rings and the exporter's queue.
 struct Pipeline {
@@ -110,17 +109,9 @@ struct Sweep {
     failed: u64,
 }
 
-/// Unix time less boot time, as last seen. It changes only when the wall clock steps.
-struct UnixOffset(u64);
-
-impl UnixOffset {
-    fn now(&mut self) -> Time {
-        let offset = clock::unix_offset_ns();
-        if offset.abs_diff(self.0) > CLOCK_NOISE_NS {
-            self.0 = offset;
-        }
-        Time { boot_ns: clock::boot_ns(), unix_offset_ns: self.0 }
-    }
+/// The moment, by a wall clock that may have stepped.
+fn now(clock: &mut UnixOffset) -> Time {
+    Time { unix_offset_ns: clock.look(), boot_ns: clock::boot_ns() }
 }
 
 /// What `run` is asked for beside its configuration.
@@ -167,16 +158,16 @@ fn run_into(
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
-    let mut clock = UnixOffset(0);
+    let mut clock = UnixOffset::new();
     let surroundings = Surroundings {
         cpus: host::possible_cpus(),
         socket_cgroups: hierarchy.controller.is_none(),
         identity: identity::identity(&identity::facts(), config),
-        began: clock.now(),
+        began: now(&mut clock),
     };
     let sink = runtime.exporter().map_or(Sink::None, Sink::Live);
     let outlet = Outlet::new(config, &surroundings, sink, outlet::stdout_printer(config))?;
-    let now = Instant::now();
+    let started = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();
     let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
     let mut pipeline = Pipeline {
@@ -190,13 +181,13 @@ fn run_into(
         clock,
         sweep: Sweep {
             interval: sweep_interval,
-            due: now + sweep_interval,
+            due: started + sweep_interval,
             batch: Box::new(batch),
             failed: 0,
         },
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
-        started: now,
+        started,
     };
     pipeline.kernel.attach();
     pipeline.kernel.require_core()?;
@@ -287,7 +278,7 @@ impl Pipeline {
     /// One drain cycle; returns how many records it took. The bulk rings are read up to where they
     /// stood before the priority ring was emptied: an event's process is known before the event.
     fn cycle(&mut self) -> u64 {
-        let now = self.clock.now();
+        let now = now(&mut self.clock);
         self.feed.frame(&Frame::Begin(now));
         let Self { priority, bulk, limits, feed, .. } = self;
         limits.clear();
@@ -360,8 +351,7 @@ impl Pipeline {
         while self.cycle() > 0 {}
         // What open connections moved since their last sweep: the next agent takes it as its baseline.
         self.sweep_all(clock::boot_ns());
-        let now = self.clock.now();
-        self.feed.frame(&Frame::Finish(now));
+        self.feed.frame(&Frame::Finish(now(&mut self.clock)));
         desk.close(view::metrics(self));
         let lost = self.kernel.ledger().unwrap_or_default();
         let lost = lost.sensors.iter().flat_map(|row| row.lost).sum();

@@ -40,7 +40,7 @@ macro_rules! metrics {
 
 metrics! {
     BuildInfo Gauge "tarsier_build_info" ["version", "git_revision", "ebpf_object"] "Always 1; the labels say what this binary was built from.";
-    StartTime Gauge "tarsier_start_time_seconds" [] "When the agent started, seconds since the epoch.";
+    StartTime Gauge "tarsier_start_time_seconds" [] "When the agent started, by the present wall clock, seconds since the epoch.";
     SensorAttached Gauge "tarsier_sensor_attached" ["sensor", "reason"] "1 if every program of the sensor is attached; otherwise 0, and the reason.";
     SensorHook Gauge "tarsier_sensor_hook" ["sensor", "hook"] "Always 1; the labels say by which hooks of those it can use a sensor is attached.";
     RecordsProduced Counter "tarsier_records_produced_total" ["sensor"] "Records that a program set out to write.";

@@ -59,10 +59,7 @@ impl Engine {
         let Self { stages, outlet, .. } = self;
         match frame {
             Frame::Record(record) => stages.take(record, outlet),
-            Frame::Begin(time) => {
-                self.now = *time;
-                outlet.set_time(*time);
-            }
+            Frame::Begin(time) => self.set_time(*time),
             Frame::End => self.end_cycle(),
             Frame::Sweep { now_ns, slots } => {
                 if !std::mem::take(&mut self.picked) {
@@ -75,13 +72,33 @@ impl Engine {
             Frame::Arguments { task, bytes } => stages.set_arguments(task, bytes),
             Frame::Socket { owner, record } => stages.seed_socket(*owner, record),
             Frame::Finish(time) => {
-                self.now = *time;
-                outlet.set_time(*time);
+                self.set_time(*time);
+                let Self { stages, outlet, .. } = self;
                 stages.finish(time.boot_ns, outlet);
                 outlet.encode_metrics(stages);
                 stages.guard.note(Stage::Report, 1, catch(|| outlet.flush()));
             }
         }
+    }
+
+    /// The moment of what is to come. Where the wall clock has stepped, every metric series ends by the old
+    /// clock and begins anew by the new one, so that no point covers a time that did not pass, and what was
+    /// counted is counted once.
+    fn set_time(&mut self, time: Time) {
+        let Self { stages, outlet, now, .. } = self;
+        let old = Time { boot_ns: time.boot_ns, ..*now };
+        if old != time {
+            tracing::info!(
+                by_s = time.unix_offset_ns.wrapping_sub(old.unix_offset_ns).cast_signed() as f64 / 1e9,
+                "the wall clock stepped"
+            );
+            outlet.set_time(old);
+            outlet.encode_metrics(stages);
+            stages.aggregate.restart();
+            outlet.restart_metrics(time);
+        }
+        outlet.set_time(time);
+        *now = time;
     }
 
     fn end_cycle(&mut self) {

@@ -78,7 +78,10 @@ pub(super) struct Outlet {
     ids: FlowIds,
     host_name: String,
     clock: Clock,
-    started_unix_ns: u64,
+    /// Boot time when the agent began.
+    began_ns: u64,
+    /// When the metric series began, by the present wall clock.
+    series_since_unix_ns: u64,
     /// Boot time when the oldest item of the present requests was encoded.
     oldest_ns: Option<u64>,
     now_ns: u64,
@@ -108,7 +111,8 @@ impl Outlet {
             ids: FlowIds::new(&identity.flow_key),
             host_name: identity.host_name.clone(),
             clock: Clock { boot_to_unix_ns: unix_offset_ns, now_unix_ns },
-            started_unix_ns: now_unix_ns,
+            began_ns: boot_ns,
+            series_since_unix_ns: now_unix_ns,
             oldest_ns: None,
             now_ns: boot_ns,
             closed: false,
@@ -128,9 +132,14 @@ impl Outlet {
         self.closed
     }
 
-    /// Start of the agent, seconds since the epoch.
+    /// From `time` on the metric series begin anew.
+    pub(super) fn restart_metrics(&mut self, time: Time) {
+        self.series_since_unix_ns = time.boot_ns.wrapping_add(time.unix_offset_ns);
+    }
+
+    /// Start of the agent by the present wall clock, seconds since the epoch.
     pub(super) fn started_unix_s(&self) -> f64 {
-        self.started_unix_ns as f64 / 1e9
+        self.clock.unix_ns(self.began_ns) as f64 / 1e9
     }
 
     /// `host.name`.
@@ -188,7 +197,7 @@ impl Outlet {
             return;
         }
         let caught = catch(|| {
-            self.metrics.begin(self.started_unix_ns, self.clock.now_unix_ns);
+            self.metrics.begin(self.series_since_unix_ns, self.clock.now_unix_ns);
             workload_metrics::encode(stages, &self.ids, self.clock, &mut self.metrics);
             if let Some(encoded) = self.metrics.finish() {
                 self.send(Signal::Metrics, encoded);

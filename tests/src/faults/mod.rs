@@ -2,6 +2,7 @@
 //! and the equations are in the log: see [`crate::harness::accounts`]. The table of all faults is in
 //! `docs/architecture.md`.
 
+mod clock;
 mod exporter;
 mod kills;
 mod load;
@@ -19,8 +20,17 @@ use crate::runner::{Context, Need, Test};
 
 /// Every test of a fault.
 pub fn tests() -> Vec<Test> {
-    [rings::TESTS, exporter::TESTS, removed::TESTS, races::TESTS, load::TESTS, strange::TESTS, kills::TESTS]
-        .concat()
+    [
+        rings::TESTS,
+        exporter::TESTS,
+        clock::TESTS,
+        removed::TESTS,
+        races::TESTS,
+        load::TESTS,
+        strange::TESTS,
+        kills::TESTS,
+    ]
+    .concat()
 }
 
 /// What every test here needs.

@@ -12,6 +12,8 @@ pub const EXIT: &str = "tarsier.process.exit";
 pub const PID: &str = "process.pid";
 /// int
 pub const PARENT_PID: &str = "process.parent_pid";
+/// string: when the process was created, RFC 3339
+pub const CREATED: &str = "process.creation.time";
 /// string
 pub const EXE_PATH: &str = "process.executable.path";
 /// array of strings

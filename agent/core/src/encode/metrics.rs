@@ -105,7 +105,7 @@ impl MetricsEncoder {
         }
     }
 
-    /// Sets what the points to come cover, ns since the epoch: `start` is the agent's start
+    /// Sets what the points to come cover, ns since the epoch: `start` is when the series began
     /// (cumulative) or the last export (delta).
     pub fn begin(&mut self, start_unix_ns: u64, now_unix_ns: u64) {
         self.span = Interval { start: start_unix_ns, now: now_unix_ns };

@@ -1,4 +1,5 @@
-//! Metric series of flows at the level of workloads: cumulative since the start of the agent.
+//! Metric series of flows at the level of workloads: cumulative since the start of the agent, or since the
+//! wall clock last stepped ([`Aggregate::restart`]).
 //!
 //! A series' key is small on purpose (workload, role, server port), and the number of series is
 //! capped: what does not fit goes to one series of workload [`OTHER`], so sums stay right.
@@ -41,7 +42,7 @@ pub struct Exemplar {
 /// A monotonic sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
-    /// Since the start of the agent.
+    /// Since the series began.
     pub total: u64,
     /// The latest connection that added to it.
     pub exemplar: Option<Exemplar>,
@@ -104,7 +105,7 @@ pub struct Values {
 pub struct Series {
     /// What tells it apart.
     pub key: Key,
-    /// Since the start of the agent.
+    /// Since the series began.
     pub values: Values,
 }
 
@@ -142,6 +143,13 @@ impl Aggregate {
     /// All series, in order of first use.
     pub fn series(&self) -> impl ExactSizeIterator<Item = &Series> {
         self.series.iter()
+    }
+
+    /// Begins every series anew, at 0. Connections at work stay at work.
+    pub fn restart(&mut self) {
+        for Series { values, .. } in &mut self.series {
+            *values = Values { active: values.active, ..Values::default() };
+        }
     }
 
     /// Flows that went to the series of [`OTHER`] because the cap was reached.

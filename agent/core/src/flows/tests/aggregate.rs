@@ -4,7 +4,7 @@ use tarsier_abi::tcp::state;
 
 use super::*;
 use crate::event::Role;
-use crate::flows::{Aggregate, BOUNDS_US, Exemplar, Failure, Key, OTHER};
+use crate::flows::{Aggregate, BOUNDS_US, Exemplar, Failure, Key, OTHER, Values};
 
 fn closed(peer_port: u16, errno: u16) -> Flow {
     let socket = Socket { peer: (address(2), peer_port), ..client() };
@@ -86,4 +86,18 @@ fn what_exceeds_the_cap_is_folded_and_no_byte_is_lost() {
     assert_eq!(sum, 5 * 500);
     let other = aggregate.series().find(|series| series.key.workload == OTHER).expect("the rest");
     assert_eq!((other.values.connections.total, other.key.server_port), (2, 0));
+}
+
+#[test]
+fn what_was_told_before_a_restart_is_not_told_again() {
+    let mut aggregate = Aggregate::new(10);
+    let live = Flow { kind: crate::event::FlowKind::Live, ..closed(80, 0) };
+    aggregate.record(&live, 3);
+    aggregate.record(&closed(80, 111), 3);
+    aggregate.restart();
+    let values = |aggregate: &Aggregate| aggregate.series().next().expect("a series").values;
+    assert_eq!(values(&aggregate), Values { active: 1, ..Values::default() });
+    aggregate.record(&closed(80, 0), 3);
+    assert_eq!(values(&aggregate).bytes_sent.total, 500);
+    assert_eq!(aggregate.series().len(), 1);
 }
