@@ -107,9 +107,8 @@ impl Peer {
 
     /// Waits until everything queued has been sent.
     pub(crate) fn drained(&self) {
-        while self.exporter.stats().queue_bytes > 0 {
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        // As much room as there is when nothing is left.
+        self.exporter.wait_for_room(self.exporter.queue_limit_bytes());
     }
 
     pub(crate) fn stop(mut self) {

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
-use super::codec::{BytesCodec, ExportResponse};
+use super::codec::{AnswerCodec, ExportResponse};
+use super::message::{Direct, Packer};
 use super::retry::{self, Verdict};
 use super::settings::Target;
 use super::tls::{self, Stamps};
@@ -60,16 +61,15 @@ pub(super) struct Failure {
 }
 
 /// Sends the requests of one signal, one at a time.
-#[derive(Debug)]
 pub(super) struct Client {
     target: Target,
     connection: Option<Connection>,
     health: SharedHealth,
 }
 
-#[derive(Debug)]
 struct Connection {
-    grpc: Grpc<Channel>,
+    grpc: Grpc<Direct>,
+    packer: Packer,
     headers: MetadataMap,
     stamps: Stamps,
 }
@@ -101,7 +101,6 @@ impl Client {
         if let Err(error) = self.ensure_connected().await {
             return Err(self.broken(chain(&error)));
         }
-        let compression = self.target.compression;
         let (path, timeout) = (path(self.target.signal), self.target.timeout);
         let Some(connection) = &mut self.connection else {
             return Err(self.broken("not connected".into()));
@@ -109,12 +108,16 @@ impl Client {
         if let Err(error) = connection.grpc.ready().await {
             return Err(self.broken(chain(&error)));
         }
-        let codec = BytesCodec { len: if compression.is_some() { 0 } else { body.len() } };
-        let mut request = Request::new(body);
+        let message = match connection.packer.pack(body) {
+            Ok(message) => message,
+            Err(status) => return Err(self.failure(&status)),
+        };
+        let mut request = Request::new(());
+        request.extensions_mut().insert(message);
         request.metadata_mut().clone_from(&connection.headers);
         // The server is told as well, so that it does not work on what nobody waits for.
         request.set_timeout(timeout);
-        match connection.grpc.unary(request, path, codec).await {
+        match connection.grpc.unary(request, path, AnswerCodec).await {
             Ok(response) => Ok(accepted(response.into_inner())),
             Err(status) => Err(self.failure(&status)),
         }
@@ -131,11 +134,12 @@ impl Client {
         self.disconnect();
         let headers = headers::read(&self.target.headers, self.target.headers_file.as_deref())?;
         let channel = endpoint(&self.target)?.connect().await.map_err(ConnectError::Connect)?;
-        let mut grpc = Grpc::new(channel);
+        let mut grpc = Grpc::new(Direct(channel));
         if let Some(encoding) = self.target.compression {
             grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
         }
-        self.connection = Some(Connection { grpc, headers, stamps });
+        let packer = Packer::new(self.target.compression);
+        self.connection = Some(Connection { grpc, packer, headers, stamps });
         self.health().connected_since = Some(SystemTime::now());
         Ok(())
     }

@@ -1,8 +1,7 @@
-//! The gRPC codec: bytes that are encoded already go out as they are, and the small answer is decoded.
+//! The gRPC codec: the small answer is decoded. What is sent goes past it, see [`message`](super::message).
 
-use bytes::{BufMut, Bytes};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// `Export{Logs,Trace,Metrics}ServiceResponse`: the three are the same on the wire.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -23,56 +22,35 @@ pub(super) struct PartialSuccess {
     pub(super) error_message: String,
 }
 
-/// Sends one body of `len` bytes.
+/// Encodes nothing and decodes answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BytesCodec {
-    /// Length of the body, so that the frame's buffer is allocated once.
-    pub(super) len: usize,
-}
+pub(super) struct AnswerCodec;
 
-/// tonic's default, which only matters for streams of many small messages.
-const YIELD_THRESHOLD: usize = 32 * 1024;
-/// The gRPC frame header: a compression flag and a length.
-const FRAME_HEADER: usize = 5;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
+impl Codec for AnswerCodec {
+    type Encode = ();
     type Decode = ExportResponse;
-    type Encoder = BytesEncoder;
-    type Decoder = ResponseDecoder;
+    type Encoder = Self;
+    type Decoder = Self;
 
-    fn encoder(&mut self) -> BytesEncoder {
-        BytesEncoder { len: self.len }
+    fn encoder(&mut self) -> Self {
+        *self
     }
 
-    fn decoder(&mut self) -> ResponseDecoder {
-        ResponseDecoder
+    fn decoder(&mut self) -> Self {
+        *self
     }
 }
 
-#[derive(Debug)]
-pub(super) struct BytesEncoder {
-    len: usize,
-}
-
-impl Encoder for BytesEncoder {
-    type Item = Bytes;
+impl Encoder for AnswerCodec {
+    type Item = ();
     type Error = Status;
 
-    fn encode(&mut self, body: Bytes, frame: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        frame.put(body);
+    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), Status> {
         Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(self.len + FRAME_HEADER, YIELD_THRESHOLD)
     }
 }
 
-#[derive(Debug)]
-pub(super) struct ResponseDecoder;
-
-impl Decoder for ResponseDecoder {
+impl Decoder for AnswerCodec {
     type Item = ExportResponse;
     type Error = Status;
 

@@ -144,9 +144,9 @@ pub enum Compression {
     Auto,
     /// None: least CPU.
     None,
-    /// gzip, at tonic's fixed level 6.
+    /// gzip, at level 1.
     Gzip,
-    /// zstd, at its default level: much less CPU than gzip for about as few bytes; the backend must support it.
+    /// zstd, at level 1: less CPU than gzip for about as few bytes; the backend must support it.
     Zstd,
 }
 

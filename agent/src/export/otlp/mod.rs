@@ -4,7 +4,7 @@
 //! `config` is what the user writes, `env` what the environment adds, `settings` both checked.
 //!
 //! Delivery is at least once: a request whose answer was lost is sent again. Memory is bounded by the queue
-//! plus, per signal being sent, one copy of the request and its compressed form.
+//! plus, per signal being sent, the request's compressed form.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ mod codec;
 mod config;
 mod env;
 mod headers;
+mod message;
 mod retry;
 mod settings;
 mod tls;

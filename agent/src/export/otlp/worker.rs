@@ -13,7 +13,6 @@ use crate::export::queue::{Outcome, Queue};
 use crate::export::{Batch, DropCause};
 
 /// State of one signal's task.
-#[derive(Debug)]
 pub(super) struct Worker {
     queue: Arc<Queue>,
     client: Client,
