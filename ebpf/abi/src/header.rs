@@ -57,6 +57,12 @@ impl TaskKey {
     pub const fn is_none(self) -> bool {
         self.tgid == 0
     }
+
+    /// Whether it runs a program: not so of none, and of a thread of the kernel. `self_exec_id` is inherited
+    /// at fork and counted up at exec; threads of the kernel descend from kthreadd, which never had one.
+    pub const fn runs_a_program(self) -> bool {
+        self.tgid != 0 && self.exec != 0
+    }
 }
 
 /// A variable part of a record: `len` bytes at `offset` from the record's start. len 0 = absent.

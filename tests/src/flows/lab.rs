@@ -1,14 +1,14 @@
 //! A kernel socket with a hand-written peer, and the proof of what is told of it.
 
-use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use crate::harness::peer::{Peer, Tally};
-use crate::harness::scene::{ARRIVAL, Dialogue, Scene};
+use crate::harness::puppet::Puppet;
+use crate::harness::scene::{ARRIVAL, Scene};
 use crate::harness::seen::{Item, Seen};
 use crate::harness::segment::flag;
 use crate::harness::tun::Tun;
@@ -27,7 +27,7 @@ pub(super) type Case = fn(&Lab, u16) -> anyhow::Result<Truth>;
 pub(super) struct Lab {
     /// The device: whoever plays a peer reads and writes it.
     pub(super) tun: Tun,
-    puppet: RefCell<Dialogue>,
+    puppet: Puppet,
 }
 
 /// What is true of a connection, from the kernel socket's view.
@@ -90,23 +90,18 @@ pub(super) fn run(
 impl Lab {
     fn new(scene: &Scene) -> anyhow::Result<Self> {
         let tun = Tun::new(KERNEL)?;
-        let puppet = Dialogue::start(scene.itest(&["workload", "puppet"])?)?;
-        Ok(Self { tun, puppet: RefCell::new(puppet) })
+        let puppet = Puppet::start(scene.itest(&["workload", "puppet"])?)?;
+        Ok(Self { tun, puppet })
     }
 
     /// Has the process do something (see [`puppet`](crate::workload::puppet)); how many bytes it moved.
     pub(super) fn tell(&self, line: &str) -> anyhow::Result<u64> {
-        match self.ask(line)? {
-            (0, count) => Ok(count),
-            (errno, _) => bail!("{line}: {}", std::io::Error::from_raw_os_error(errno)),
-        }
+        self.puppet.tell(line)
     }
 
     /// The same; what it fails with, and how many bytes it moved.
     pub(super) fn ask(&self, line: &str) -> anyhow::Result<(i32, u64)> {
-        let answer = self.puppet.borrow_mut().say(line)?;
-        let errno = answer["errno"].as_i64().with_context(|| format!("no errno in {answer}"))?;
-        Ok((i32::try_from(errno)?, answer["count"].as_u64().context("no count")?))
+        self.puppet.ask(line)
     }
 
     /// The peer's address with this port.
@@ -127,7 +122,12 @@ impl Lab {
 
     /// Begins to listen at `port`, as socket `listener`.
     pub(super) fn listen(&self, port: u16) -> anyhow::Result<()> {
-        self.tell("open listener")?;
+        self.listen_by("tcp", port)
+    }
+
+    /// The same by another protocol (`mptcp`).
+    pub(super) fn listen_by(&self, protocol: &str, port: u16) -> anyhow::Result<()> {
+        self.tell(&format!("open listener {protocol}"))?;
         self.tell(&format!("bind listener {KERNEL}:{port}"))?;
         self.tell("listen listener 16").map(drop)
     }

@@ -3,15 +3,17 @@
 mod endings;
 mod handshakes;
 mod lab;
+mod multipath;
 mod steps;
 mod sweep;
 mod trouble;
+mod wired;
 
 use crate::runner::{Need, Test};
 
 /// Every test of a connection's numbers.
 pub fn tests() -> Vec<Test> {
-    [handshakes::TESTS, endings::TESTS, trouble::TESTS, sweep::TESTS].concat()
+    [handshakes::TESTS, endings::TESTS, trouble::TESTS, multipath::TESTS, sweep::TESTS].concat()
 }
 
 /// What every test here needs.

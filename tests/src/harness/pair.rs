@@ -52,12 +52,16 @@ pub fn prove(line: &Value, client: &Item<Span>, server: &Item<Span>) -> anyhow::
         let (start, stop) = (span.item.start_time_unix_nano, span.item.end_time_unix_nano);
         ensure!(0 < start && start <= stop, "{end}: from {start} to {stop}");
     }
-    let (client, server) = (&client.item, &server.item);
+    prove_ids(&client.item, &server.item).with_context(|| line.to_string())
+}
+
+/// An error unless the ids of two spans say that they are the ends of one connection.
+pub fn prove_ids(client: &Span, server: &Span) -> anyhow::Result<()> {
     ensure!(client.trace_id.len() == 16 && client.span_id.len() == 8, "ids of the wrong size");
-    ensure!(client.trace_id == server.trace_id, "two traces for one connection: {line}");
-    ensure!(client.parent_span_id.is_empty(), "the client's span has a parent: {line}");
-    ensure!(server.parent_span_id == client.span_id, "the server's span is not the client's child: {line}");
-    ensure!(server.span_id != client.span_id, "one id for two spans: {line}");
+    ensure!(client.trace_id == server.trace_id, "two traces for one connection");
+    ensure!(client.parent_span_id.is_empty(), "the client's span has a parent");
+    ensure!(server.parent_span_id == client.span_id, "the server's span is not the client's child");
+    ensure!(server.span_id != client.span_id, "one id for two spans");
     Ok(())
 }
 

@@ -142,9 +142,14 @@ impl Dialogue {
         exit::wait(&mut self.child, WORKLOAD).map(drop)
     }
 
+    /// Sends a line.
+    pub fn send(&mut self, line: &str) -> anyhow::Result<()> {
+        Ok(writeln!(self.input, "{line}")?)
+    }
+
     /// Sends a line and returns the answer.
     pub fn say(&mut self, line: &str) -> anyhow::Result<Value> {
-        writeln!(self.input, "{line}")?;
+        self.send(line)?;
         self.hear()
     }
 }

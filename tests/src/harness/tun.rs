@@ -64,20 +64,28 @@ impl Tun {
     /// The next TCP segment that the kernel sends here; `None` if there is none within `patience`.
     pub fn receive(&self, patience: Duration) -> anyhow::Result<Option<Segment>> {
         let end = Instant::now() + patience;
-        let mut buffer = [0; MTU];
         loop {
-            match (&self.file).read(&mut buffer) {
-                Ok(length) => {
-                    if let Some(segment) = Segment::parse(&buffer[..length])? {
+            match self.take()? {
+                Some(packet) => {
+                    if let Some(segment) = Segment::parse(&packet)? {
                         return Ok(Some(segment));
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                None => {
                     let Some(left) = end.checked_duration_since(Instant::now()) else { return Ok(None) };
                     self.wait(left)?;
                 }
-                Err(error) => return Err(error).context("reading the tun device"),
             }
+        }
+    }
+
+    /// The next packet that the kernel sends here, if there is one.
+    pub fn take(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut buffer = [0; MTU];
+        match (&self.file).read(&mut buffer) {
+            Ok(length) => Ok(Some(buffer[..length].to_vec())),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("reading the tun device"),
         }
     }
 
@@ -90,10 +98,21 @@ impl Tun {
 
     /// Has the kernel receive a segment.
     pub fn send(&self, segment: &Segment) -> anyhow::Result<()> {
-        let packet = segment.packet();
-        let written = (&self.file).write(&packet).context("writing to the tun device")?;
+        self.put(&segment.packet())
+    }
+
+    /// Has the kernel receive a packet.
+    pub fn put(&self, packet: &[u8]) -> anyhow::Result<()> {
+        let written = (&self.file).write(packet).context("writing to the tun device")?;
         anyhow::ensure!(written == packet.len(), "the tun device took {written} of {} bytes", packet.len());
         Ok(())
+    }
+
+    /// Gives it a further address of its /24.
+    pub fn add(&self, address: Ipv4Addr) -> anyhow::Result<()> {
+        let name = self.name.map(libc::c_char::cast_unsigned);
+        let name = std::ffi::CStr::from_bytes_until_nul(&name)?.to_str()?;
+        super::netns::configure("ip", &["addr", "add", &format!("{address}/24"), "dev", name])
     }
 
     /// Its descriptor, to be polled.

@@ -31,6 +31,7 @@ const MPTCP: i32 = 262;
 /// accept NAME LISTENER         waits for a connection
 /// write NAME N                 hands N bytes to the kernel
 /// read NAME N                  waits for N bytes
+/// trade NAME N M               writes N bytes, however long it takes, and reads M meanwhile
 /// end NAME                     waits for the end of what the peer sends
 /// set NAME LEVEL OPTION VALUE  an integer option, by number
 /// shut NAME                    sends FIN
@@ -122,6 +123,7 @@ impl Puppet {
                 return Ok(count as u64);
             }
             "read" => return read(socket, u64::try_from(number(0)?)?),
+            "trade" => return trade(socket, u64::try_from(number(0)?)?, u64::try_from(number(1)?)?),
             "end" => return read(socket, u64::MAX),
             "set" => set(socket, number(0)?, number(1)?, number(2)?)?,
             "shut" => socket.shutdown(Shutdown::Write)?,
@@ -156,6 +158,34 @@ fn read(mut socket: &Socket, most: u64) -> anyhow::Result<u64> {
         }
     }
     Ok(total)
+}
+
+/// Writes `out` bytes and reads `back` at the same time; the sum.
+fn trade(mut socket: &Socket, out: u64, back: u64) -> anyhow::Result<u64> {
+    let mut buffer = vec![0x54; 65_536];
+    let most = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(65_536);
+    let (mut to_write, mut to_read) = (out, back);
+    while to_write > 0 || to_read > 0 {
+        let mut what = PollFlags::empty();
+        what.set(PollFlags::OUT, to_write > 0);
+        what.set(PollFlags::IN, to_read > 0);
+        wait(socket, what)?;
+        let calls = [
+            (to_write > 0).then(|| socket.write(&buffer[..most(to_write)])),
+            (to_read > 0).then(|| socket.read(&mut buffer[..most(to_read)])),
+        ];
+        for (left, call) in [&mut to_write, &mut to_read].into_iter().zip(calls) {
+            match call {
+                Some(Ok(0)) => bail!("the end {left} bytes early"),
+                Some(Ok(count)) => *left -= count as u64,
+                Some(Err(error)) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(out + back)
 }
 
 fn set(socket: &Socket, level: i32, option: i32, value: i32) -> std::io::Result<()> {

@@ -133,9 +133,7 @@ impl Connection {
         self.forget_baseline();
         self.identify(tuple, ends, false);
         self.open_ns = at_ns;
-        if !task.is_none() {
-            self.set_owner(task, OwnerSource::Opener);
-        }
+        self.set_owner(task, OwnerSource::Opener);
     }
 
     pub(super) fn establish(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, srtt_us: u32) {
@@ -160,9 +158,7 @@ impl Connection {
         counters: &Counters,
     ) {
         self.identify(tuple, ends, self.close_ns == 0);
-        if !task.is_none() {
-            self.set_owner(task, OwnerSource::Holder);
-        }
+        self.set_owner(task, OwnerSource::Holder);
         self.seed_ns = at_ns;
         self.seed_state = tuple.state;
         self.baseline = *counters;
@@ -191,9 +187,7 @@ impl Connection {
     pub(super) fn own(&mut self, at_ns: u64, task: TaskKey) {
         self.owner_ns = at_ns;
         self.closer = task;
-        if !task.is_none() {
-            self.set_owner(task, OwnerSource::Closer);
-        }
+        self.set_owner(task, OwnerSource::Closer);
     }
 
     /// Gives back an owner record that does not fit what is known of this life by now.
@@ -218,9 +212,10 @@ impl Connection {
         Some((std::mem::take(&mut self.owner_ns), std::mem::take(&mut self.closer)))
     }
 
-    /// Sets the owner unless a better source named one.
+    /// Sets the owner unless a better source named one. A thread of the kernel works for others, on whatever
+    /// comes up: MPTCP opens and closes subflows on such.
     pub(super) fn set_owner(&mut self, task: TaskKey, source: OwnerSource) {
-        if source > self.owner_source {
+        if task.runs_a_program() && source > self.owner_source {
             (self.owner, self.owner_source) = (task, source);
         }
     }

@@ -194,9 +194,7 @@ impl Table {
         let listener = self.listener_of(tuple, ends, at_ns);
         self.update(known, tuple.sock, at_ns, out, |life| {
             life.establish(at_ns, tuple, ends, srtt_us);
-            if !listener.is_none() {
-                life.set_owner(listener, OwnerSource::Listener);
-            }
+            life.set_owner(listener, OwnerSource::Listener);
         });
     }
 

@@ -317,6 +317,32 @@ fn accepted_sockets_take_the_listeners_owner_until_a_definite_one() {
     assert_eq!(bench.only().owner, task(11));
 }
 
+/// MPTCP opens and closes subflows on threads of the kernel, which belong to nobody.
+#[test]
+fn a_thread_of_the_kernel_owns_nothing() {
+    let kworker = TaskKey { exec: 0, ..task(9) };
+    let (connecting, accepted) = (client(), server());
+    let bench = Bench::of(&[
+        (10, connecting.open(kworker)),
+        (11, connecting.established()),
+        (20, connecting.close_by(kworker, state::FIN_WAIT2, counters(1, 1))),
+    ]);
+    assert_eq!(bench.only().owner, TaskKey::NONE);
+    let life = [
+        (10, accepted.established()),
+        (19, accepted.owner(kworker)),
+        (20, accepted.close(state::LAST_ACK, 0, counters(1, 1))),
+    ];
+    assert_eq!(Bench::of(&life).only().owner, TaskKey::NONE);
+    // Who listens is known all the same, unless that is such a thread too.
+    let any = "0.0.0.0".parse().expect("an address");
+    for (listening, owner) in [(task(8), task(8)), (kworker, TaskKey::NONE)] {
+        let listen = (5, accepted.listener(1, any, listening));
+        let bench = Bench::of(&[listen, life[0], life[1], life[2]]);
+        assert_eq!((bench.only().owner, bench.only().owner_from_listener), (owner, !owner.is_none()));
+    }
+}
+
 #[test]
 fn listeners_that_cannot_have_accepted_are_not_owners() {
     let socket = server();
