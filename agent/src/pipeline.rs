@@ -8,11 +8,12 @@
 //! them, every stage a plain call. The engine asks no clock and no kernel, so `tarsier record` writes those
 //! frames to a file and `tarsier replay` feeds them again, with the same output. The
 //! second thread runs the exporters, the HTTP endpoint, the admin socket and the signals. `‖` are the
-//! only two hand-overs: the rings (sized by `rings.*`, a full ring loses the record and counts it) and
-//! the exporter's queue (bounded in bytes by `otlp.queue`, the drop is counted by cause).
+//! only two hand-overs: the rings (sized by `rings.*`, a full ring loses the record and counts it) and the
+//! exporters' queues (bounded in bytes by `otlp.queue` and `output.buffer_bytes`, the drop is counted by cause).
 //!
 //! Shutdown, in order: stop waiting → detach, so that nothing new is produced → drain to the end → sweep
-//! what is still open → report what was on hold → encode → flush the exporters within [`FLUSH`] → answer no more requests.
+//! what is still open → report what was on hold → encode → flush the exporters and the lines within [`FLUSH`] →
+//! answer no more requests.
 
 mod background;
 mod desk;
@@ -37,6 +38,7 @@ use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
+use crate::export::stdout::Outbox;
 use crate::host::clock::{self, UnixOffset};
 use crate::host::{self, cgroups::Hierarchy, identity};
 use crate::kernel::ring::Ring;
@@ -68,6 +70,8 @@ struct Pipeline {
     feed: Feed,
     clock: UnixOffset,
     sweep: Sweep,
+    /// Lines on their way to standard output.
+    lines: Option<Outbox>,
     wakeups: Wakeups,
     rates: view::Rates,
     started: Instant,
@@ -166,7 +170,11 @@ fn run_into(
         began: now(&mut clock),
     };
     let sink = runtime.exporter().map_or(Sink::None, Sink::Live);
-    let outlet = Outlet::new(config, &surroundings, sink, outlet::stdout_printer(config))?;
+    let style = outlet::stdout_style(config);
+    let lines = style.map(|_| outlet::stdout_outbox(config)).transpose().context("standard output")?;
+    let printer = style.zip(lines.clone());
+    let printer = printer.map(|(style, lines)| outlet::printer(Box::new(lines), style, config));
+    let outlet = Outlet::new(config, &surroundings, sink, printer)?;
     let started = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();
     let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
@@ -185,6 +193,7 @@ fn run_into(
             batch: Box::new(batch),
             failed: 0,
         },
+        lines,
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
         started,
@@ -207,7 +216,11 @@ fn run_into(
     );
     pipeline.main_loop(&stop, options.stop_after, &desk);
     let recorded = pipeline.end(&desk);
+    let deadline = Instant::now() + FLUSH;
     runtime.stop(&pipeline.feed.engine.outlet);
+    if let Some(lines) = &pipeline.lines {
+        outlet::log_counts("lines", &lines.close(deadline));
+    }
     recorded
 }
 

@@ -63,6 +63,11 @@ impl Counts {
         self.dropped[cause as usize]
     }
 
+    /// Notes items lost for `cause`.
+    pub(super) fn lose(&mut self, cause: DropCause, items: u64) {
+        self.dropped[cause as usize] += items;
+    }
+
     /// Items lost for any cause.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()

@@ -160,8 +160,9 @@ async fn signals(stop: Arc<AtomicBool>, waker: Waker) {
             std::process::exit(130);
         }
         asked = true;
-        tracing::info!("stopping: a second signal ends without flushing");
         stop.store(true, Ordering::Release);
         waker.wake();
+        // Last: whoever reads standard error may stand still.
+        tracing::info!("stopping: a second signal ends without flushing");
     }
 }

@@ -1,6 +1,8 @@
 //! Out: reports become lines on standard output and OTLP requests in the exporter's queue.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -17,8 +19,8 @@ use super::workload_metrics;
 use crate::capture::Time;
 use crate::config::Config;
 use crate::export::otlp::OtlpExporter;
-use crate::export::stdout::{PrintError, Printer, Style};
-use crate::export::{Batch, DropCause, Signal};
+use crate::export::stdout::{Outbox, PrintError, Printer, Style};
+use crate::export::{Batch, Counts, DropCause, Signal};
 
 /// A request is sent when it has this many bytes …
 const BATCH_BYTES: usize = 512 * 1024;
@@ -59,12 +61,19 @@ pub(super) fn printer(lines: Lines, style: Style, config: &Config) -> Printer<Li
     Printer::new(lines, style, &config.output)
 }
 
-/// Standard output, if the configuration wants lines there.
-pub(super) fn stdout_printer(config: &Config) -> Option<Printer<Lines>> {
+/// How lines on standard output look, if the configuration wants any.
+pub(super) fn stdout_style(config: &Config) -> Option<Style> {
     let terminal = std::io::stdout().is_terminal();
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let style = config.output.style(terminal, colour)?;
-    Some(printer(Box::new(std::io::stdout()), style, config))
+    config.output.style(terminal, colour)
+}
+
+/// Standard output as the pipeline needs it: nothing waits for whoever reads it.
+pub(super) fn stdout_outbox(config: &Config) -> std::io::Result<Outbox> {
+    // Past the standard library's own buffer and lock: `main` writes nothing while the pipeline runs.
+    let stdout = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let max_bytes = usize::try_from(config.output.buffer_bytes.get()).unwrap_or(usize::MAX);
+    Outbox::start(stdout, max_bytes)
 }
 
 /// Encoders, exporter and printer.
@@ -233,25 +242,7 @@ impl Outlet {
         let Some(exporter) = self.sink.exporter() else { return };
         let stats = exporter.stats();
         for signal in Signal::ALL {
-            let counts = stats.of(signal);
-            let lost = counts.dropped_total() + counts.rejected;
-            let (name, sent) = (signal.name(), counts.sent);
-            if lost == 0 {
-                tracing::info!(signal = name, sent, "exported");
-            } else {
-                let causes: Vec<String> = DropCause::ALL
-                    .into_iter()
-                    .filter(|cause| counts.dropped(*cause) > 0)
-                    .map(|cause| format!("{} {}", counts.dropped(cause), cause.name()))
-                    .collect();
-                tracing::warn!(
-                    signal = name,
-                    sent,
-                    rejected = counts.rejected,
-                    dropped = causes.join(", "),
-                    "exported, with losses"
-                );
-            }
+            log_counts(signal.name(), stats.of(signal));
         }
     }
 
@@ -291,6 +282,19 @@ impl Outlet {
             self.printer = None;
         }
     }
+}
+
+/// Says what became of everything of one kind.
+pub(super) fn log_counts(signal: &str, counts: &Counts) {
+    let sent = counts.sent;
+    if counts.dropped_total() + counts.rejected == 0 {
+        tracing::info!(signal, sent, "exported");
+        return;
+    }
+    let causes = DropCause::ALL.into_iter().filter(|cause| counts.dropped(*cause) > 0);
+    let causes: Vec<_> = causes.map(|cause| format!("{} {}", counts.dropped(cause), cause.name())).collect();
+    let (rejected, dropped) = (counts.rejected, causes.join(", "));
+    tracing::warn!(signal, sent, rejected, dropped, "exported, with losses");
 }
 
 /// What the configuration hides.

@@ -11,7 +11,7 @@ use super::Desk;
 use super::background::Background;
 use super::engine::Engine;
 use super::offline::surroundings;
-use super::outlet::{Outlet, Sink, stdout_printer};
+use super::outlet::{Outlet, Sink, printer, stdout_style};
 use crate::capture::{Ending, Frame, Reader, Time};
 use crate::config::Config;
 use crate::kernel::wait::Waiter;
@@ -41,7 +41,9 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let runtime = Background::start(config, desk, Arc::clone(&stop), waiter.waker())?;
     let sink = runtime.exporter().map_or(Sink::None, Sink::Patient);
     let surroundings = surroundings(reader.about(), config);
-    let outlet = Outlet::new(config, &surroundings, sink, stdout_printer(config))?;
+    // A capture can wait for whoever reads.
+    let lines = stdout_style(config).map(|style| printer(Box::new(std::io::stdout()), style, config));
+    let outlet = Outlet::new(config, &surroundings, sink, lines)?;
     let mut engine = Engine::new(config, &surroundings, outlet);
     let began = surroundings.began;
     let pace = Pace { speed, start: Instant::now(), began, waiter, stop };

@@ -12,7 +12,7 @@ use super::Pipeline;
 use super::guard::Stage;
 use super::stages::Totals;
 use crate::export::otlp::OtlpExporter;
-use crate::export::{DropCause, Signal};
+use crate::export::{Counts, DropCause, Signal};
 use crate::host::usage;
 use crate::ops::admin::{self, TopState};
 use crate::ops::metrics::{Metric, Snapshot};
@@ -56,6 +56,12 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
             let encoding = u64::from(pipeline.feed.engine.outlet.encoding(signal));
             out.push(Metric::ExporterWaiting, &["otlp", signal.name(), "encoding"], encoding);
         }
+    }
+    if let Some(lines) = &pipeline.lines {
+        let (counts, bytes) = lines.counts();
+        items("stdout", "lines", &counts, &mut out);
+        out.push(Metric::ExporterQueueBytes, &["stdout"], bytes as u64);
+        out.push(Metric::ExporterQueueLimit, &["stdout"], lines.max_bytes() as u64);
     }
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
@@ -144,18 +150,26 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
     }
 }
 
+/// The ledger of one kind of items.
+fn items(exporter: &str, signal: &str, counts: &Counts, out: &mut Snapshot) {
+    let mut push = |outcome, cause, count| {
+        out.push(Metric::ExporterItems, &[exporter, signal, outcome, cause], count);
+    };
+    push("enqueued", "", counts.enqueued);
+    push("sent", "", counts.sent);
+    push("rejected", "partial_success", counts.rejected);
+    for cause in DropCause::ALL {
+        push("dropped", cause.name(), counts.dropped(cause));
+    }
+    out.push(Metric::ExporterWaiting, &[exporter, signal, "queued"], counts.queued);
+    out.push(Metric::ExporterWaiting, &[exporter, signal, "in_flight"], counts.in_flight);
+}
+
 fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {
     let stats = exporter.stats();
     for signal in Signal::ALL {
         let (counts, name) = (stats.of(signal), signal.name());
-        out.push(Metric::ExporterItems, &["otlp", name, "enqueued", ""], counts.enqueued);
-        out.push(Metric::ExporterItems, &["otlp", name, "sent", ""], counts.sent);
-        out.push(Metric::ExporterItems, &["otlp", name, "rejected", "partial_success"], counts.rejected);
-        for cause in DropCause::ALL {
-            out.push(Metric::ExporterItems, &["otlp", name, "dropped", cause.name()], counts.dropped(cause));
-        }
-        out.push(Metric::ExporterWaiting, &["otlp", name, "queued"], counts.queued);
-        out.push(Metric::ExporterWaiting, &["otlp", name, "in_flight"], counts.in_flight);
+        items("otlp", name, counts, out);
         out.push(Metric::ExporterRequests, &["otlp", name, "first"], counts.requests - counts.retries);
         out.push(Metric::ExporterRequests, &["otlp", name, "retry"], counts.retries);
     }
@@ -312,6 +326,12 @@ fn losses(pipeline: &Pipeline) -> Vec<admin::Loss> {
             for cause in DropCause::ALL {
                 add(&place, cause.name(), counts.dropped(cause));
             }
+        }
+    }
+    if let Some(lines) = &pipeline.lines {
+        let (counts, _) = lines.counts();
+        for cause in DropCause::ALL {
+            add("stdout", cause.name(), counts.dropped(cause));
         }
     }
     found

@@ -9,6 +9,7 @@ mod load;
 mod races;
 mod removed;
 mod rings;
+mod stdout;
 mod strange;
 
 use serde_json::Value;
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         races::TESTS,
         load::TESTS,
         strange::TESTS,
+        stdout::TESTS,
         kills::TESTS,
     ]
     .concat()

@@ -133,7 +133,7 @@ fn escapes(context: &Context) -> anyhow::Result<()> {
         fs::copy(&context.itest, &tool).context("cannot copy the test binary")?;
         let printed = folder.path().join("lines");
         let stdout = File::create(&printed)?.into();
-        let agent = Agent::start_printing(context, cgroup.path(), &receiver.endpoint(), form, stdout)?;
+        let agent = Agent::start_printing(context, cgroup.path(), &receiver.endpoint(), "", form, stdout)?;
         let mut command = Command::new(&tool);
         command.args([OsStr::new("child"), "--exit".as_ref(), "0".as_ref(), name]);
         crate::harness::cgroup::enter(&mut command, cgroup.path())?;

@@ -128,6 +128,10 @@ impl Account {
                 .right("unanswered and sent again", again as u64);
             equations.push(arrived);
         }
+        if ledger.values(ledger::ITEMS, "exporter").contains("stdout") {
+            equations.push(enqueued(&ledger, "lines", &["exec", "exit", "flow"])?);
+            equations.push(settled(&ledger, "lines")?);
+        }
         Ok(Self { equations, ledger })
     }
 
@@ -262,7 +266,7 @@ fn sockets(ledger: &Ledger, done: Done) -> anyhow::Result<Equation> {
         .right(format!("untold ({lost} lost records)"), untold))
 }
 
-/// What is reported goes to the exporter.
+/// What is reported goes to the exporter, or becomes a line.
 fn enqueued(ledger: &Ledger, signal: &str, kinds: &[&str]) -> anyhow::Result<Equation> {
     let mut equation = Equation::of(format!("{signal} made"));
     for kind in kinds {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -56,10 +56,11 @@ impl Agent {
         context: &Context,
         scope: &Path,
         endpoint: &str,
+        config: &str,
         form: &str,
         stdout: Stdio,
     ) -> anyhow::Result<Self> {
-        Self::launch(context, Some(scope), endpoint, "", |_| {}, form, stdout)
+        Self::launch(context, Some(scope), endpoint, config, |_| {}, form, stdout)
     }
 
     /// The general form of the others: no `scope` = the whole machine.
@@ -176,6 +177,11 @@ impl Agent {
     /// Asks it to flush and end (SIGTERM), and waits until it has.
     pub fn terminate(mut self, deadline: Duration) -> anyhow::Result<Ended> {
         self.daemon.end(Signal::TERM, deadline).context("the agent after SIGTERM")
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_ended(mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        self.daemon.wait_ended(deadline).context("the agent, which should end by itself")
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.

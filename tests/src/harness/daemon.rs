@@ -165,6 +165,11 @@ impl Daemon {
         Ok(self.child.try_wait()?)
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait_ended(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        exit::wait(&mut self.child, deadline)
+    }
+
     /// Sends `signal`.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a child has a pid")?;

@@ -7,12 +7,17 @@ use serde::{Deserialize, Serialize};
 use tarsier_core::encode::redact::{self, Redactor};
 use tarsier_core::event::{FlowKind, Report, What};
 
+use crate::config::units::ByteSize;
+
 mod escape;
 mod human;
 mod json;
+mod outbox;
+
+pub use outbox::Outbox;
 
 /// Lines on standard output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StdoutConfig {
     /// The form of events on standard output.
@@ -21,6 +26,16 @@ pub struct StdoutConfig {
     pub forks: bool,
     /// Also print connections that live on, at every sweep.
     pub live: bool,
+    /// Most memory for lines whose reader is slow or stands still. When it is full, the oldest lines make
+    /// room, counted by cause: nothing else waits for the reader.
+    #[schemars(extend("x-min" = "256KiB", "x-max" = "1GiB"))]
+    pub buffer_bytes: ByteSize,
+}
+
+impl Default for StdoutConfig {
+    fn default() -> Self {
+        Self { format: Format::default(), forks: false, live: false, buffer_bytes: ByteSize::from_mib(8) }
+    }
 }
 
 /// What is printed.
@@ -74,7 +89,8 @@ pub enum PrintError {
     Write(#[from] io::Error),
 }
 
-/// Writes reports as lines, several at a time. It blocks as its output does.
+/// Writes reports as lines, several at a time, whole lines always. It blocks as its output does: before a reader
+/// that may stand still belongs an [`Outbox`].
 ///
 /// Nothing that a process chose (path, arguments) reaches the output unescaped: neither line breaks
 /// nor escape sequences, so a line is a line and a terminal stays as it is.

@@ -34,6 +34,10 @@ tarsier_exporter_items_total{exporter="otlp",signal="logs",outcome="dropped",cau
 tarsier_exporter_items_total{exporter="otlp",signal="traces",outcome="enqueued",cause=""} 2
 tarsier_exporter_items_total{exporter="otlp",signal="traces",outcome="sent",cause=""} 2
 tarsier_exporter_waiting_items{exporter="otlp",signal="logs",place="queued"} 0
+tarsier_exporter_items_total{exporter="stdout",signal="lines",outcome="enqueued",cause=""} 6
+tarsier_exporter_items_total{exporter="stdout",signal="lines",outcome="sent",cause=""} 2
+tarsier_exporter_items_total{exporter="stdout",signal="lines",outcome="dropped",cause="queue_full"} 3
+tarsier_exporter_waiting_items{exporter="stdout",signal="lines",place="queued"} 1
 tarsier_records_malformed_total{kind="short"} 0
 tarsier_records_panicked_total{stage="apply"} 0
 "#;
