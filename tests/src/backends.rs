@@ -77,7 +77,6 @@ fn logs_say(written: &Written, processes: &[Value]) -> anyhow::Result<()> {
             (exec, names::ARGS, &line["arguments"]),
             (exec, names::EXE_PATH, &line["arguments"][0]),
             (exit, names::EXIT_CODE, &line["exit"]),
-            (exit, names::CONTAINER_ID, &CONTAINER.into()),
         ] {
             let found = attribute(record, key);
             ensure!(found.as_ref() == Some(expected), "{key} is {found:?}, not {expected}");

@@ -123,8 +123,8 @@ fn attributed(seen: &Seen, pids: &HashMap<u32, String>) -> anyhow::Result<()> {
         pids.values().map(|id| (id.as_str(), Account::default())).collect();
     for log in &seen.logs {
         let found = log.attributes();
-        let id = found.text(names::CONTAINER_ID).with_context(|| format!("no container: {log:?}"))?;
-        ensure!(log.resource().text(names::CONTAINER_ID) == Some(id), "two containers: {log:?}");
+        let id = log.resource().text(names::CONTAINER_ID);
+        let id = id.with_context(|| format!("no container: {log:?}"))?;
         let account = accounts.get_mut(id).with_context(|| format!("an unknown container: {log:?}"))?;
         let own = pid_of(log).and_then(|pid| pids.get(&pid));
         let parents = found.int(names::PARENT_PID).and_then(|pid| pids.get(&u32::try_from(pid).ok()?));

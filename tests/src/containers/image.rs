@@ -32,7 +32,7 @@ fn paths(context: &Context) -> anyhow::Result<()> {
     ];
     for (called, path, cwd) in cases {
         let log = exec_of(&scene.receiver, called)?;
-        names_container(log.attributes(), &id)?;
+        names_container(log.resource(), &id)?;
         let found = (log.attributes().text(names::EXE_PATH), log.attributes().text(names::CWD));
         ensure!(found == (Some(path), Some(cwd)), "{called}: {found:?}");
     }

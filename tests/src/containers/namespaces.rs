@@ -35,7 +35,7 @@ fn told_apart(context: &Context) -> anyhow::Result<()> {
     for (number, pid) in pids.into_iter().enumerate() {
         let exec = scene.receiver.wait("exec", ARRIVAL, |seen| seen.event(names::EXEC, pid).cloned())?;
         let found = exec.attributes();
-        names_container(found, &id(number))?;
+        names_container(exec.resource(), &id(number))?;
         // The file's inode number is the namespace's.
         let namespace = fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino();
         let told = found.int(names::PID_NAMESPACE);

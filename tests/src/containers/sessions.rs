@@ -83,7 +83,7 @@ pub(super) fn is_told(
     origin: &str,
 ) -> anyhow::Result<()> {
     let log = receiver.wait(event, ARRIVAL, |seen| seen.event(event, pid).cloned())?;
-    names_container(log.attributes(), id)?;
+    names_container(log.resource(), id)?;
     let found = log.attributes().text(names::ORIGIN);
     ensure!(found == Some(origin), "{event}: {} is {found:?}, not {origin}", names::ORIGIN);
     Ok(())

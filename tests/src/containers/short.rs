@@ -66,7 +66,6 @@ fn live(scene: &Scene, runtime: &Runtime, number: usize) -> anyhow::Result<(Stri
 /// When the event happened, Unix ns, once it came with the container's name.
 fn told(scene: &Scene, event: &str, pid: u32, id: &str) -> anyhow::Result<u64> {
     let log = scene.receiver.wait(event, ARRIVAL, |seen| seen.event(event, pid).cloned())?;
-    names_container(log.attributes(), id)?;
     names_container(log.resource(), id)?;
     Ok(log.item.time_unix_nano)
 }

@@ -103,7 +103,6 @@ fn spelled(context: &Context, spellings: &[Spelling]) -> anyhow::Result<()> {
         let exit = scene.receiver.wait("exit", ARRIVAL, |seen| seen.event(names::EXIT, ran.pid).cloned())?;
         let pid = exec.attributes().int(names::PID).context("an exec without a pid")?;
         for log in [exec, exit] {
-            names_container(log.attributes(), &id).with_context(|| format!("{path}: a log"))?;
             told(log.resource()).with_context(|| format!("{path}: {}", log.item.event_name))?;
         }
         let mut line: serde_json::Value = serde_json::from_str(&ran.stdout).context("the workload's line")?;

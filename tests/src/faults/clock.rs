@@ -118,7 +118,12 @@ fn times(seen: &Seen, clocks: &[std::ops::Range<u64>; 2], lasted: Duration) -> a
             "{} at {at} was observed at {observed}",
             log.item.event_name
         );
-        let created = attributes.text(names::CREATED).context("no time of creation")?;
+        let created = attributes.text(names::CREATED);
+        ensure!(
+            created.is_some() == (log.item.event_name == names::EXEC),
+            "the time of creation is told at exec"
+        );
+        let Some(created) = created else { continue };
         let created = unix_ns(created).with_context(|| format!("created {created}"))?;
         ensure!(
             created <= at && at - created < lasted_ns,

@@ -226,7 +226,7 @@ impl Truth {
             reason: self.reason,
             ..self.clone()
         };
-        let reason = found.text(names::CLOSE_REASON);
+        let reason = Some(found.text(names::CLOSE_REASON).unwrap_or("closed"));
         (told != *self || reason != Some(self.reason)).then(|| {
             format!(
                 "told as {:?}, {} and {} bytes, {:?} segments, {reason:?}; it is {:?}, {} and {}, {:?}, {}",

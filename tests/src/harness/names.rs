@@ -12,7 +12,7 @@ pub const EXIT: &str = "tarsier.process.exit";
 pub const PID: &str = "process.pid";
 /// int
 pub const PARENT_PID: &str = "process.parent_pid";
-/// string: when the process was created, RFC 3339
+/// string: when the process was created, RFC 3339; told at exec
 pub const CREATED: &str = "process.creation.time";
 /// string
 pub const EXE_PATH: &str = "process.executable.path";
@@ -44,7 +44,7 @@ pub const EXE_TRUNCATED: &str = "tarsier.exe.truncated";
 pub const CWD_TRUNCATED: &str = "tarsier.cwd.truncated";
 /// string: identity of one execution within a boot
 pub const EXEC_ID: &str = "tarsier.exec_id";
-/// string
+/// string, of the resource
 pub const CONTAINER_ID: &str = "container.id";
 /// string: entry, entry_descendant, joined, joined_descendant, unknown; absent outside of containers
 pub const ORIGIN: &str = "tarsier.process.origin";
@@ -77,11 +77,11 @@ pub const REVERSE_BYTES: &str = "flow.reverse.bytes.total";
 pub const PACKETS: &str = "flow.packets.total";
 /// Segments, the other way.
 pub const REVERSE_PACKETS: &str = "flow.reverse.packets.total";
-/// How the connection ended.
+/// string: how the connection ended, absent if both ends closed it
 pub const CLOSE_REASON: &str = "tarsier.flow.close_reason";
 /// string: refused, reset, timeout
 pub const ERROR_TYPE: &str = "error.type";
-/// int: segments the local socket sent again
+/// int: segments the local socket sent again, absent if none
 pub const RETRANSMITS: &str = "tarsier.flow.retransmits";
 /// bool, absent if not so: the connection is older than its start
 pub const START_OBSERVED: &str = "tarsier.flow.start_observed";

@@ -68,7 +68,6 @@ fn told(context: &Context, cgroup: &Cgroup) -> anyhow::Result<()> {
         let pid = pair::pid(line)?;
         for event in [names::EXEC, names::EXIT] {
             let log = receiver.wait(event, ARRIVAL, |seen| seen.event(event, pid).cloned())?;
-            names_container(log.attributes()).with_context(|| format!("{path}: {event}"))?;
             names_container(log.resource()).with_context(|| format!("{path}: resource of {event}"))?;
         }
         let (client, server) = receiver.wait("pair of spans", ARRIVAL, |seen| pair::find(seen, line))?;

@@ -28,7 +28,7 @@ fn short_lived(context: &Context) -> anyhow::Result<()> {
     for (pid, id) in pids {
         for event in [names::EXEC, names::EXIT] {
             let log = event_of(&scene, event, pid)?;
-            let told = log.attributes().text(names::CONTAINER_ID);
+            let told = log.resource().text(names::CONTAINER_ID);
             ensure!(told == Some(&id), "{event}: the container is {told:?}, not {id}");
         }
     }

@@ -32,11 +32,7 @@ impl Side for Ours {
     }
 
     fn pass(&mut self, reports: &Reports, request: &mut dyn FnMut(Request<'_>)) {
-        let mut send = |logs: bool, encoded: Option<Encoded>| {
-            if let Some(Encoded { body, items }) = encoded {
-                request(Request { logs, items: items as usize, body: &body });
-            }
-        };
+        let mut send = |logs, encoded| hand_out(logs, encoded, request);
         for report in reports.iter() {
             if let What::Flow { .. } = report.what {
                 send(false, self.traces.push(&report, CLOCK));
@@ -50,7 +46,16 @@ impl Side for Ours {
                 }
             }
         }
-        send(true, self.logs.finish());
-        send(false, self.traces.finish());
+    }
+
+    fn finish(&mut self, request: &mut dyn FnMut(Request<'_>)) {
+        hand_out(true, self.logs.finish(), request);
+        hand_out(false, self.traces.finish(), request);
+    }
+}
+
+fn hand_out(logs: bool, encoded: Option<Encoded>, request: &mut dyn FnMut(Request<'_>)) {
+    if let Some(Encoded { body, items }) = encoded {
+        request(Request { logs, items: items as usize, body: &body });
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn workload(sink: &mut impl Sink, name: &'static str, workload: &Work
         WorkloadKind::Host => "host",
     };
     sink.word("tarsier.workload.kind", kind);
-    if name == "service.name" && !workload.container_id.is_empty() {
+    if !workload.container_id.is_empty() {
         sink.text("container.id", workload.container_id.to_string());
     }
     if let Some(runtime) = workload.runtime {
@@ -72,11 +72,13 @@ pub(crate) fn log_attributes(sink: &mut impl Sink, what: &What<'_>, process: &Pr
         sink.int("process.vpid", process.vpid.into());
     }
     if !workload.container_id.is_empty() {
-        sink.text("container.id", workload.container_id.to_string());
         sink.text("tarsier.process.origin", process.origin.name().to_owned());
     }
     match *what {
-        What::Exec { .. } => exec(sink, &process.image),
+        What::Exec { .. } => {
+            sink.text("process.creation.time", rfc3339(unix_ns(process.key.start_boottime)));
+            exec(sink, &process.image);
+        }
         What::Exit { status, .. } if status & 127 == 0 => {
             sink.int("process.exit.code", (status >> 8 & 255).into());
         }
@@ -104,15 +106,23 @@ fn exec(sink: &mut impl Sink, image: &Image) {
     }
     let creds = &image.creds;
     sink.int("process.user.id", creds.euid.into());
-    sink.int("process.real_user.id", creds.uid.into());
-    sink.int("process.saved_user.id", creds.suid.into());
+    for (key, id, effective) in [
+        ("process.real_user.id", creds.uid, creds.euid),
+        ("process.saved_user.id", creds.suid, creds.euid),
+        ("tarsier.process.real_group.id", creds.gid, creds.egid),
+    ] {
+        if id != effective {
+            sink.int(key, id.into());
+        }
+    }
     sink.int("tarsier.process.group.id", creds.egid.into());
-    sink.int("tarsier.process.real_group.id", creds.gid.into());
     if creds.loginuid != u32::MAX {
         sink.int("tarsier.process.loginuid", creds.loginuid.into());
     }
     sink.text("tarsier.process.capabilities.effective", format!("{:016x}", creds.cap_effective));
-    sink.text("tarsier.process.capabilities.permitted", format!("{:016x}", creds.cap_permitted));
+    if creds.cap_permitted != creds.cap_effective {
+        sink.text("tarsier.process.capabilities.permitted", format!("{:016x}", creds.cap_permitted));
+    }
     sink.int("tarsier.process.namespace.mnt", image.ns.mnt.into());
     sink.int("tarsier.process.namespace.pid", image.ns.pid.into());
     sink.int("tarsier.process.namespace.net", image.ns.net.into());
@@ -130,16 +140,10 @@ fn identity(sink: &mut impl Sink, process: &Process) {
     sink.int("process.pid", process.key.tgid.into());
     sink.text("process.executable.path", lossy(process.image.exe()));
     sink.text("process.executable.name", lossy(name(&process.image)));
-    sink.text("process.creation.time", rfc3339(unix_ns(process.key.start_boottime)));
     sink.text("tarsier.exec_id", exec_id(process.key));
 }
 
-pub(crate) fn flow_attributes(
-    sink: &mut impl Sink,
-    flow: &Flow,
-    process: Option<&Process>,
-    workload: &Workload,
-) {
+pub(crate) fn flow_attributes(sink: &mut impl Sink, flow: &Flow, process: Option<&Process>) {
     let counters = &flow.counters;
     let server = flow.role == Role::Server;
     let (source, destination) = if server { (flow.peer, flow.local) } else { (flow.local, flow.peer) };
@@ -156,7 +160,9 @@ pub(crate) fn flow_attributes(
     sink.int("flow.packets.total", forward.1);
     sink.int("flow.reverse.bytes.total", reverse.0);
     sink.int("flow.reverse.packets.total", reverse.1);
-    sink.int("tarsier.flow.retransmits", counters.retransmits.into());
+    if counters.retransmits != 0 {
+        sink.int("tarsier.flow.retransmits", counters.retransmits.into());
+    }
     for (key, micros) in [
         ("tarsier.tcp.rtt.smoothed", counters.srtt_us),
         ("tarsier.tcp.rtt.min", counters.min_rtt_us),
@@ -166,18 +172,22 @@ pub(crate) fn flow_attributes(
             sink.double(key, f64::from(micros) / 1e6);
         }
     }
-    sink.word("flow.role.source", if flow.role == Role::Unknown { "unknown" } else { "kernel" });
+    if flow.role == Role::Unknown {
+        sink.word("flow.role.source", "unknown");
+    }
     let lost = flow.reason == CloseReason::Lost;
     sink.word("flow.end_reason", if lost { "lack_of_resources" } else { "end_of_flow_detected" });
     let close_reason = match flow.reason {
-        CloseReason::Closed => "closed",
+        CloseReason::Closed => "",
         CloseReason::Reset => "reset",
         CloseReason::Refused => "refused",
         CloseReason::Timeout => "timeout",
         CloseReason::Error => "error",
         CloseReason::Lost => "lost",
     };
-    sink.word("tarsier.flow.close_reason", close_reason);
+    if !close_reason.is_empty() {
+        sink.word("tarsier.flow.close_reason", close_reason);
+    }
     if flow.state == state::FIN_WAIT2 {
         sink.word("flow.connection.state", "fin_wait2");
     }
@@ -192,9 +202,6 @@ pub(crate) fn flow_attributes(
     }
     if flow.owner_from_listener {
         sink.bool("tarsier.flow.owner_from_listener", true);
-    }
-    if !workload.container_id.is_empty() {
-        sink.text("container.id", workload.container_id.to_string());
     }
 }
 

@@ -6,13 +6,14 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
-use crate::Side;
 use crate::reports::Reports;
+use crate::{Request, Side};
 
 /// Attributes that the flat sides say on every record for want of a resource.
-const OF_RESOURCES: [(&str, &str); 5] = [
+const OF_RESOURCES: [(&str, &str); 6] = [
     ("service.name", "tarsier.workload.name"),
     ("tarsier.workload.kind", "tarsier.workload.kind"),
+    ("container.id", "container.id"),
     ("container.runtime.name", "container.runtime.name"),
     ("k8s.pod.uid", "k8s.pod.uid"),
     ("process.linux.cgroup", "process.linux.cgroup"),
@@ -24,13 +25,15 @@ pub(crate) fn check(reports: &Reports, sides: &mut [Box<dyn Side>]) {
     let mut first: Option<Vec<String>> = None;
     for side in sides {
         let mut said = Vec::new();
-        side.pass(reports, &mut |request| {
+        let mut hear = |request: Request<'_>| {
             if request.logs {
                 logs(request.body, &mut said);
             } else {
                 spans(request.body, &mut said);
             }
-        });
+        };
+        side.pass(reports, &mut hear);
+        side.finish(&mut hear);
         said.sort_unstable();
         match &first {
             None => first = Some(said),

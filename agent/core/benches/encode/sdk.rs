@@ -189,7 +189,7 @@ impl Sdk {
         let ids = self.ids.of(flow);
         IDS.set((ids.trace, ids.span));
         let mut attributes = Pairs::default();
-        plain::flow_attributes(&mut attributes, flow, process, workload);
+        plain::flow_attributes(&mut attributes, flow, process);
         plain::workload(&mut attributes, "tarsier.workload.name", workload);
         let kind = match flow.role {
             Role::Client => SpanKind::Client,
@@ -255,6 +255,9 @@ impl Side for Sdk {
                 self.send_logs(BATCH, request);
             }
         }
+    }
+
+    fn finish(&mut self, request: &mut dyn FnMut(Request<'_>)) {
         self.send_logs(1, request);
         self.send_spans(1, request);
     }

@@ -52,11 +52,19 @@ pub(crate) struct Structs {
     identity: Identity,
     ids: FlowIds,
     grouped: bool,
+    logs: Groups<LogRecord>,
+    spans: Groups<Span>,
 }
 
 impl Structs {
     pub(crate) fn new(identity: &Identity, grouped: bool) -> Self {
-        Self { identity: identity.clone(), ids: FlowIds::new(&identity.flow_key), grouped }
+        Self {
+            identity: identity.clone(),
+            ids: FlowIds::new(&identity.flow_key),
+            grouped,
+            logs: Groups::new(),
+            spans: Groups::new(),
+        }
     }
 
     fn resource(&self, workload: &Workload) -> Resource {
@@ -100,7 +108,7 @@ impl Structs {
     fn span(&self, flow: &Flow, process: Option<&Process>, workload: &Workload) -> Span {
         let ids = self.ids.of(flow);
         let mut attributes = Vec::new();
-        plain::flow_attributes(&mut attributes, flow, process, workload);
+        plain::flow_attributes(&mut attributes, flow, process);
         if !self.grouped {
             plain::workload(&mut attributes, "tarsier.workload.name", workload);
         }
@@ -128,8 +136,8 @@ impl Structs {
         }
     }
 
-    fn send_logs(&self, groups: &mut Groups<LogRecord>, request: &mut dyn FnMut(Request<'_>)) {
-        let items = groups.take();
+    fn send_logs(&mut self, request: &mut dyn FnMut(Request<'_>)) {
+        let items = self.logs.take();
         let resource_logs = items.1.into_iter().map(|(workload, log_records)| ResourceLogs {
             resource: Some(self.resource(&workload)),
             scope_logs: vec![ScopeLogs { scope: Some(self.scope()), log_records, ..Default::default() }],
@@ -139,8 +147,8 @@ impl Structs {
         request(Request { logs: true, items: items.0, body: &message.encode_to_vec() });
     }
 
-    fn send_spans(&self, groups: &mut Groups<Span>, request: &mut dyn FnMut(Request<'_>)) {
-        let items = groups.take();
+    fn send_spans(&mut self, request: &mut dyn FnMut(Request<'_>)) {
+        let items = self.spans.take();
         let resource_spans = items.1.into_iter().map(|(workload, spans)| ResourceSpans {
             resource: Some(self.resource(&workload)),
             scope_spans: vec![ScopeSpans { scope: Some(self.scope()), spans, ..Default::default() }],
@@ -184,21 +192,23 @@ impl Side for Structs {
     }
 
     fn pass(&mut self, reports: &Reports, request: &mut dyn FnMut(Request<'_>)) {
-        let (mut logs, mut spans) = (Groups::new(), Groups::new());
         for report in reports.iter() {
             if let What::Flow { flow, process } = report.what {
                 let span = self.span(flow, process, report.workload);
-                if spans.push(report.workload, self.grouped, span) == BATCH {
-                    self.send_spans(&mut spans, request);
+                if self.spans.push(report.workload, self.grouped, span) == BATCH {
+                    self.send_spans(request);
                 }
             } else if let Some(record) = self.record(&report)
-                && logs.push(report.workload, self.grouped, record) == BATCH
+                && self.logs.push(report.workload, self.grouped, record) == BATCH
             {
-                self.send_logs(&mut logs, request);
+                self.send_logs(request);
             }
         }
-        self.send_logs(&mut logs, request);
-        self.send_spans(&mut spans, request);
+    }
+
+    fn finish(&mut self, request: &mut dyn FnMut(Request<'_>)) {
+        self.send_logs(request);
+        self.send_spans(request);
     }
 }
 

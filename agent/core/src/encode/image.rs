@@ -78,18 +78,27 @@ impl Images {
     }
 }
 
-/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`.
+/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`. Real and saved ids
+/// and permitted capabilities are told where they differ from the effective ones.
 fn credentials(record: &mut Record<'_, FIELD>, creds: &Creds) {
     int!(record, "process.user.id", creds.euid.into());
-    int!(record, "process.real_user.id", creds.uid.into());
-    int!(record, "process.saved_user.id", creds.suid.into());
+    if creds.uid != creds.euid {
+        int!(record, "process.real_user.id", creds.uid.into());
+    }
+    if creds.suid != creds.euid {
+        int!(record, "process.saved_user.id", creds.suid.into());
+    }
     int!(record, "tarsier.process.group.id", creds.egid.into());
-    int!(record, "tarsier.process.real_group.id", creds.gid.into());
+    if creds.gid != creds.egid {
+        int!(record, "tarsier.process.real_group.id", creds.gid.into());
+    }
     if creds.loginuid != u32::MAX {
         int!(record, "tarsier.process.loginuid", creds.loginuid.into());
     }
     formatted!(record, "tarsier.process.capabilities.effective", |text| text.hex16(creds.cap_effective));
-    formatted!(record, "tarsier.process.capabilities.permitted", |text| text.hex16(creds.cap_permitted));
+    if creds.cap_permitted != creds.cap_effective {
+        formatted!(record, "tarsier.process.capabilities.permitted", |text| text.hex16(creds.cap_permitted));
+    }
     if creds.cap_inheritable != 0 {
         formatted!(record, "tarsier.process.capabilities.inheritable", |text| {
             text.hex16(creds.cap_inheritable);

@@ -1,6 +1,8 @@
 //! Logs: one record per exec, fork and exit, under the subject workload's resource.
 //!
-//! A process's strings travel once, at exec; fork and exit carry its identity (`tarsier.exec_id`).
+//! What is new of a process is told once, at exec; fork and exit carry its identity (`tarsier.exec_id`). What
+//! the resource says is not said again on its records, and what is as usual is not said at all
+//! (docs/adr/0010).
 
 use tarsier_abi::exec::flag;
 
@@ -8,7 +10,7 @@ use crate::event::{Image, Process, Report, What};
 
 use super::batch::{Batch, Encoded};
 use super::image::Images;
-use super::prefix::{bytes, int, text, when};
+use super::prefix::{bytes, formatted, int, text, when};
 use super::process::{Identities, Parents};
 use super::record::Record;
 use super::redact::{Redactor, Scratch};
@@ -56,20 +58,20 @@ impl LogsEncoder {
         batch.push(report.workload, |record| {
             head(record, report, clock);
             body(record, report.what, process);
-            identities.append_to(record, process, clock);
+            identities.append_to(record, process);
             parents.append_to(record, process.parent);
             if process.vpid != 0 && process.vpid != process.key.tgid {
                 int!(record, "process.vpid", process.vpid.into());
             }
-            // Also on the record, for backends that keep resource attributes apart.
             if !report.workload.container_id.is_empty() {
-                text!(record, "container.id", &report.workload.container_id);
                 text!(record, "tarsier.process.origin", process.origin.name());
             }
             when!(record, "tarsier.process.seeded", process.seeded);
             match report.what {
                 What::Exec { .. } => {
                     let image = &*process.image;
+                    let created = clock.unix_ns(process.key.start_boottime);
+                    formatted!(record, "process.creation.time", |text| text.rfc3339(created));
                     arguments(record, image, redactor, scratch);
                     images.append_to(record, image);
                 }

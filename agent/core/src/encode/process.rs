@@ -7,7 +7,6 @@ use tarsier_abi::TaskKey;
 
 use crate::event::{Image, Process};
 
-use super::Clock;
 use super::prefix::{formatted, int, some_bytes};
 use super::record::Record;
 
@@ -30,48 +29,37 @@ pub(super) struct Identities<const FIELD: u8> {
 struct IdentityPlace {
     /// [`None`]: empty.
     key: Option<TaskKey>,
-    /// The wall clock may have stepped since.
-    boot_to_unix_ns: u64,
     /// Where in `bytes` the executable's path is: of one key it changes when an exec record comes late.
     exe_start: usize,
     exe_end: usize,
     bytes: Vec<u8>,
-    /// The time of creation, which an exec does not change.
-    birth: Vec<u8>,
 }
 
 impl<const FIELD: u8> Identities<FIELD> {
-    /// As many processes as have their records mixed, within a second-level cache: 512 × 400 bytes.
+    /// As many processes as have their records mixed, within a second-level cache: 512 × 300 bytes.
     const PLACES_LOG2: u32 = 9;
 
     pub(super) fn new() -> Self {
         Self { places: vec![IdentityPlace::default(); 1 << Self::PLACES_LOG2].into() }
     }
 
-    pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, process: &Process, clock: Clock) {
+    pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, process: &Process) {
         // One place for all executions of a process: after a fork comes an exec.
         let number = spread(process.key.start_boottime ^ u64::from(process.key.tgid) << 40);
         let Some(place) = self.places.get_mut((number >> (64 - Self::PLACES_LOG2)) as usize) else { return };
-        if place.is_of(process, clock) {
+        if place.is_of(process) {
             record.append(&place.bytes);
             return;
         }
-        let born = place.knows_birth_of(process, clock);
         // What is interrupted here is not to be found later.
         place.key = None;
-        let IdentityPlace { birth, bytes, .. } = place;
+        let bytes = &mut place.bytes;
         let mut exe_end = 0;
         let mut whole = false;
         record.keep(
             |record| {
                 record.keep(|record| pid_and_path(record, process), |written| exe_end = written.len());
                 some_bytes!(record, "process.executable.name", executable_name(&process.image));
-                if born {
-                    record.append(birth);
-                } else {
-                    birth.clear();
-                    record.keep(|record| created(record, process, clock), |written| birth.extend(written));
-                }
                 formatted!(record, "tarsier.exec_id", |text| text.exec_id(process.key));
             },
             |written| {
@@ -82,7 +70,6 @@ impl<const FIELD: u8> Identities<FIELD> {
         );
         if whole {
             place.key = Some(process.key);
-            place.boot_to_unix_ns = clock.boot_to_unix_ns;
             (place.exe_start, place.exe_end) = (exe_end.saturating_sub(process.image.exe().len()), exe_end);
         }
     }
@@ -93,27 +80,15 @@ fn pid_and_path<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Proce
     some_bytes!(record, "process.executable.path", process.image.exe());
 }
 
-fn created<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process, clock: Clock) {
-    let created = clock.unix_ns(process.key.start_boottime);
-    formatted!(record, "process.creation.time", |text| text.rfc3339(created));
-}
-
 impl IdentityPlace {
-    /// Whether these are the attributes of `process` as of now. A path that is not UTF-8 was written as
+    /// Whether these are the attributes of `process`. A path that is not UTF-8 was written as
     /// another, and a name from elsewhere is not told by the path: both are encoded anew.
     #[inline]
-    fn is_of(&self, process: &Process, clock: Clock) -> bool {
+    fn is_of(&self, process: &Process) -> bool {
         let exe = process.image.exe();
         self.key == Some(process.key)
-            && self.boot_to_unix_ns == clock.boot_to_unix_ns
             && self.bytes.get(self.exe_start..self.exe_end) == Some(exe)
             && exe.last().is_some_and(|last| *last != b'/')
-    }
-
-    #[inline]
-    fn knows_birth_of(&self, process: &Process, clock: Clock) -> bool {
-        self.key.is_some_and(|key| key.start_boottime == process.key.start_boottime)
-            && self.boot_to_unix_ns == clock.boot_to_unix_ns
     }
 }
 

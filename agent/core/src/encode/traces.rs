@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use tarsier_abi::tcp::state;
 
-use crate::event::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload};
+use crate::event::{CloseReason, Flow, FlowKind, Process, Report, Role, What};
 
 use super::batch::{Batch, Encoded};
 use super::ids::FlowIds;
@@ -73,7 +73,7 @@ impl TracesEncoder {
             if flow.net_ns != 0 {
                 int!(record, "tarsier.flow.net_ns", flow.net_ns.into());
             }
-            owner(record, flow, process, report.workload, identities, clock);
+            owner(record, flow, process, identities);
             if flow.established_ns != 0 {
                 record.put([11 << 3 | wire::LENGTH, 9 + 2 + ESTABLISHED.len() as u8]);
                 record.fixed64(1, clock.unix_ns(flow.established_ns));
@@ -153,7 +153,9 @@ fn counters(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
     int!(record, "flow.packets.total", forward.1.into());
     int!(record, "flow.reverse.bytes.total", reverse.0);
     int!(record, "flow.reverse.packets.total", reverse.1.into());
-    int!(record, "tarsier.flow.retransmits", counters.retransmits.into());
+    if counters.retransmits != 0 {
+        int!(record, "tarsier.flow.retransmits", counters.retransmits.into());
+    }
     let measured = |micros: u32| micros != 0 && micros != u32::MAX;
     let seconds = |micros: u32| f64::from(micros) / 1e6;
     if measured(counters.srtt_us) {
@@ -196,9 +198,8 @@ fn words(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
         IpAddr::V4(_) => constant!(record, "network.type", "ipv4"),
         IpAddr::V6(_) => constant!(record, "network.type", "ipv6"),
     }
-    match flow.role {
-        Role::Unknown => constant!(record, "flow.role.source", "unknown"),
-        Role::Client | Role::Server => constant!(record, "flow.role.source", "kernel"),
+    if flow.role == Role::Unknown {
+        constant!(record, "flow.role.source", "unknown");
     }
     // IPFIX element 136: seen ending, or known to be gone only because its record had no room.
     match flow.reason {
@@ -206,7 +207,7 @@ fn words(record: &mut Record<'_, ATTRIBUTES>, flow: &Flow) {
         _ => constant!(record, "flow.end_reason", "end_of_flow_detected"),
     }
     match flow.reason {
-        CloseReason::Closed => constant!(record, "tarsier.flow.close_reason", "closed"),
+        CloseReason::Closed => {}
         CloseReason::Reset => constant!(record, "tarsier.flow.close_reason", "reset"),
         CloseReason::Refused => constant!(record, "tarsier.flow.close_reason", "refused"),
         CloseReason::Timeout => constant!(record, "tarsier.flow.close_reason", "timeout"),
@@ -222,21 +223,15 @@ fn owner(
     record: &mut Record<'_, ATTRIBUTES>,
     flow: &Flow,
     process: Option<&Process>,
-    workload: &Workload,
     identities: &mut Identities<ATTRIBUTES>,
-    clock: Clock,
 ) {
     if let Some(process) = process {
-        identities.append_to(record, process, clock);
+        identities.append_to(record, process);
     } else if !flow.owner.is_none() {
         int!(record, "process.pid", flow.owner.tgid.into());
         formatted!(record, "tarsier.exec_id", |text| text.exec_id(flow.owner));
     }
     when!(record, "tarsier.flow.owner_from_listener", flow.owner_from_listener);
-    // Also on the span, for backends that keep resource record apart.
-    if !workload.container_id.is_empty() {
-        text!(record, "container.id", &workload.container_id);
-    }
 }
 
 /// `error.type` and the status of a connection that failed; a lost close record is no failure.

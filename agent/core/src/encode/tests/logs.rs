@@ -11,6 +11,7 @@ use tarsier_abi::exec::flag;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::redact::{RedactConfig, Redactor, Scratch};
+use crate::encode::text::in_string;
 use crate::event::{Image, Origin, Process, Report, Strings, TaskKey};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&RedactConfig::default()).unwrap());
@@ -70,7 +71,11 @@ fn record(at_ns: u64, workload: &Workload, happening: &Happening) -> Option<LogR
     let program = String::from_utf8_lossy(if image.exe().is_empty() { image.comm() } else { image.exe() });
     let mut attributes = common(process, workload);
     match happening {
-        Happening::Exec(_) => exec(&mut attributes, image),
+        Happening::Exec(process) => {
+            let created = traces::unix(process.key.start_boottime);
+            attributes.push(text("process.creation.time", in_string(|text| text.rfc3339(created))));
+            exec(&mut attributes, image);
+        }
         Happening::Exit(_, status) if status & 127 == 0 => {
             attributes.push(int("process.exit.code", status / 256 % 256));
         }
@@ -111,7 +116,6 @@ fn common(process: &Process, workload: &Workload) -> Vec<KeyValue> {
         attributes.push(int("process.vpid", process.vpid));
     }
     if !workload.container_id.is_empty() {
-        attributes.push(text("container.id", &*workload.container_id));
         attributes.push(text("tarsier.process.origin", process.origin.name()));
     }
     attributes.extend(process.seeded.then(|| truth("tarsier.process.seeded")));
@@ -143,17 +147,19 @@ fn exec(attributes: &mut Vec<KeyValue>, image: &Image) {
     }
     let creds = &image.creds;
     attributes.push(int("process.user.id", creds.euid));
-    attributes.push(int("process.real_user.id", creds.uid));
-    attributes.push(int("process.saved_user.id", creds.suid));
+    let other = |key, id, than| (id != than).then(|| int(key, id));
+    attributes.extend(other("process.real_user.id", creds.uid, creds.euid));
+    attributes.extend(other("process.saved_user.id", creds.suid, creds.euid));
     attributes.push(int("tarsier.process.group.id", creds.egid));
-    attributes.push(int("tarsier.process.real_group.id", creds.gid));
+    attributes.extend(other("tarsier.process.real_group.id", creds.gid, creds.egid));
     if creds.loginuid != u32::MAX {
         attributes.push(int("tarsier.process.loginuid", creds.loginuid));
     }
     let mask =
         |name, mask: u64| text(&format!("tarsier.process.capabilities.{name}"), format!("{mask:016x}"));
     attributes.push(mask("effective", creds.cap_effective));
-    attributes.push(mask("permitted", creds.cap_permitted));
+    let others = creds.cap_permitted != creds.cap_effective;
+    attributes.extend(others.then(|| mask("permitted", creds.cap_permitted)));
     attributes.extend((creds.cap_inheritable != 0).then(|| mask("inheritable", creds.cap_inheritable)));
     attributes.extend((creds.cap_ambient != 0).then(|| mask("ambient", creds.cap_ambient)));
     let ns = [("mnt", image.ns.mnt), ("pid", image.ns.pid), ("net", image.ns.net), ("user", image.ns.user)];

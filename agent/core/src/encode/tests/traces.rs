@@ -12,10 +12,9 @@ use prost::Message as _;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::ids::FlowIds;
-use crate::encode::text::in_string;
 use crate::event::{CloseReason, Flow, FlowKind, Image, Process, Report, Role, TaskKey};
 
-fn unix(boot_ns: u64) -> u64 {
+pub(super) fn unix(boot_ns: u64) -> u64 {
     CLOCK.boot_to_unix_ns.saturating_add(boot_ns)
 }
 
@@ -39,13 +38,11 @@ pub(super) fn identity(process: &Process) -> Vec<KeyValue> {
     if !name.is_empty() {
         attributes.push(lossy("process.executable.name", name));
     }
-    let created = unix(process.key.start_boottime);
-    attributes.push(text("process.creation.time", in_string(|text| text.rfc3339(created))));
     attributes.push(exec_id(process.key));
     attributes
 }
 
-fn span(flow: &Flow, process: Option<&Process>, workload: &Workload) -> Span {
+fn span(flow: &Flow, process: Option<&Process>) -> Span {
     let ids = FlowIds::new(&agent().flow_key).of(flow);
     let error = error(flow);
     let server_port = if flow.role == Role::Server { flow.local.1 } else { flow.peer.1 };
@@ -62,7 +59,7 @@ fn span(flow: &Flow, process: Option<&Process>, workload: &Workload) -> Span {
         } as i32,
         start_time_unix_nano: unix(flow.start_ns),
         end_time_unix_nano: unix(flow.end_ns).max(unix(flow.start_ns)),
-        attributes: attributes(flow, process, workload, error.as_deref()),
+        attributes: attributes(flow, process, error.as_deref()),
         events: (flow.established_ns > 0)
             .then(|| Event {
                 time_unix_nano: unix(flow.established_ns),
@@ -117,12 +114,7 @@ fn error(flow: &Flow) -> Option<String> {
     Some(named.to_owned())
 }
 
-fn attributes(
-    flow: &Flow,
-    process: Option<&Process>,
-    workload: &Workload,
-    error: Option<&str>,
-) -> Vec<KeyValue> {
+fn attributes(flow: &Flow, process: Option<&Process>, error: Option<&str>) -> Vec<KeyValue> {
     let counters = &flow.counters;
     let mut ends = [flow.local, flow.peer];
     let mut bytes = [counters.bytes_sent, counters.bytes_received];
@@ -141,8 +133,8 @@ fn attributes(
         int("flow.packets.total", packets[0]),
         count("flow.reverse.bytes.total", bytes[1]),
         int("flow.reverse.packets.total", packets[1]),
-        int("tarsier.flow.retransmits", counters.retransmits),
     ];
+    all.extend((counters.retransmits > 0).then(|| int("tarsier.flow.retransmits", counters.retransmits)));
     let seconds = |key, micros: u32| {
         (micros > 0 && micros < u32::MAX).then(|| double(key, f64::from(micros) / 1_000_000.0))
     };
@@ -151,10 +143,12 @@ fn attributes(
     all.extend(seconds("tarsier.tcp.handshake.duration", flow.handshake_rtt_us));
     all.push(text("network.transport", "tcp"));
     all.push(text("network.type", if matches!(flow.local.0, IpAddr::V4(_)) { "ipv4" } else { "ipv6" }));
-    all.push(text("flow.role.source", if flow.role == Role::Unknown { "unknown" } else { "kernel" }));
+    all.extend((flow.role == Role::Unknown).then(|| text("flow.role.source", "unknown")));
     let lost = flow.reason == CloseReason::Lost;
     all.push(text("flow.end_reason", if lost { "lack_of_resources" } else { "end_of_flow_detected" }));
-    all.push(text("tarsier.flow.close_reason", format!("{:?}", flow.reason).to_lowercase()));
+    if flow.reason != CloseReason::Closed {
+        all.push(text("tarsier.flow.close_reason", format!("{:?}", flow.reason).to_lowercase()));
+    }
     let states = [
         "",
         "established",
@@ -182,9 +176,6 @@ fn attributes(
         None => {}
     }
     all.extend(flow.owner_from_listener.then(|| truth("tarsier.flow.owner_from_listener")));
-    if !workload.container_id.is_empty() {
-        all.push(text("container.id", &*workload.container_id));
-    }
     all.extend(error.map(|error| text("error.type", error)));
     all
 }
@@ -197,7 +188,7 @@ fn expected(happenings: &[(usize, u64, Happening)]) -> ExportTraceServiceRequest
         if flow.kind == FlowKind::Live {
             continue;
         }
-        let span = span(flow, process.as_ref(), &workloads[*workload]);
+        let span = span(flow, process.as_ref());
         match groups.iter_mut().find(|(known, _)| known == workload) {
             Some((_, spans)) => spans.push(span),
             None => groups.push((*workload, vec![span])),
