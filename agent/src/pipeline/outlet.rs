@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tarsier_core::encode::ids::FlowIds;
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
-use tarsier_core::encode::{Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
+use tarsier_core::encode::{Attributes, Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
 use tarsier_core::event::{FlowKind, Report, What};
 
 use super::engine::Surroundings;
@@ -84,6 +84,8 @@ pub(super) struct Outlet {
     logs: LogsEncoder,
     traces: TracesEncoder,
     metrics: MetricsEncoder,
+    /// Memory for the labels of metrics.
+    labels: Vec<Attributes>,
     ids: FlowIds,
     host_name: String,
     clock: Clock,
@@ -117,6 +119,7 @@ impl Outlet {
             redactor,
             traces: TracesEncoder::new(identity, limit),
             metrics: MetricsEncoder::new(identity),
+            labels: Vec::new(),
             ids: FlowIds::new(&identity.flow_key),
             host_name: identity.host_name.clone(),
             clock: Clock { boot_to_unix_ns: unix_offset_ns, now_unix_ns },
@@ -207,7 +210,7 @@ impl Outlet {
         }
         let caught = catch(|| {
             self.metrics.begin(self.series_since_unix_ns, self.clock.now_unix_ns);
-            workload_metrics::encode(stages, &self.ids, self.clock, &mut self.metrics);
+            workload_metrics::encode(stages, &self.ids, self.clock, &mut self.labels, &mut self.metrics);
             if let Some(encoded) = self.metrics.finish() {
                 self.send(Signal::Metrics, encoded);
             }

@@ -116,10 +116,17 @@ fn failure(values: &Values, failure: Failure) -> &Counter {
     &values.failures[failure as usize]
 }
 
-/// Adds the points of all series.
-pub(super) fn encode(stages: &Stages, ids: &FlowIds, clock: Clock, encoder: &mut MetricsEncoder) {
+/// Adds the points of all series. `labels` is memory that serves every export.
+pub(super) fn encode(
+    stages: &Stages,
+    ids: &FlowIds,
+    clock: Clock,
+    labels: &mut Vec<Attributes>,
+    encoder: &mut MetricsEncoder,
+) {
     let Stages { aggregate, cgroups, .. } = stages;
-    let points = Points { labels: labels(aggregate, cgroups), aggregate, ids, clock };
+    write_labels(labels, aggregate, cgroups);
+    let points = Points { labels, aggregate, ids, clock };
     for sum in SUMS {
         points.sum(sum, encoder);
     }
@@ -135,7 +142,7 @@ pub(super) fn encode(stages: &Stages, ids: &FlowIds, clock: Clock, encoder: &mut
 /// Everything that a point is made from.
 struct Points<'a> {
     /// By position of the series.
-    labels: Vec<Attributes>,
+    labels: &'a [Attributes],
     aggregate: &'a Aggregate,
     ids: &'a FlowIds,
     clock: Clock,
@@ -143,10 +150,11 @@ struct Points<'a> {
 
 impl Points<'_> {
     fn series(&self) -> impl Iterator<Item = (&Series, &Attributes)> {
-        self.aggregate.series().zip(&self.labels)
+        self.aggregate.series().zip(self.labels)
     }
 
     fn sum(&self, sum: &Sum, encoder: &mut MetricsEncoder) {
+        let mut more = Attributes::new();
         encoder.sum(&sum.instrument, Temporality::Cumulative, true, |out| {
             for (series, labels) in self.series() {
                 for part in sum.parts {
@@ -154,14 +162,16 @@ impl Points<'_> {
                     if counter.total == 0 {
                         continue;
                     }
-                    let mut labels = labels.clone();
+                    let mut labels = labels;
                     if let Some((key, value)) = part.attribute {
-                        labels.text(key, value);
+                        more.copy(labels);
+                        more.text(key, value);
+                        labels = &more;
                     }
                     let exemplar = counter.exemplar.and_then(|exemplar| {
                         self.exemplar(&exemplar, Number::Int(exemplar.value as i64), series)
                     });
-                    out.add(&labels, Number::Int(counter.total as i64), exemplar.as_ref());
+                    out.add(labels, Number::Int(counter.total as i64), exemplar.as_ref());
                 }
             }
         });
@@ -202,15 +212,18 @@ fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-/// The attributes of every series, by its position.
-fn labels(aggregate: &Aggregate, cgroups: &CgroupTable) -> Vec<Attributes> {
+/// Writes the attributes of every series, by its position.
+fn write_labels(labels: &mut Vec<Attributes>, aggregate: &Aggregate, cgroups: &CgroupTable) {
     let workloads: FxHashMap<u32, &Workload> =
         cgroups.workloads().map(|workload| (workload.index, workload.as_ref())).collect();
-    aggregate.series().map(|series| label(series, workloads.get(&series.key.workload).copied())).collect()
+    labels.resize_with(aggregate.series().len(), Attributes::new);
+    for (series, attributes) in aggregate.series().zip(labels) {
+        label(attributes, series, workloads.get(&series.key.workload).copied());
+    }
 }
 
-fn label(series: &Series, workload: Option<&Workload>) -> Attributes {
-    let mut attributes = Attributes::new();
+fn label(attributes: &mut Attributes, series: &Series, workload: Option<&Workload>) {
+    attributes.clear();
     attributes.text("network.transport", "tcp");
     match workload {
         _ if series.key.workload == OTHER => attributes.text("tarsier.workload.name", "other"),
@@ -233,5 +246,4 @@ fn label(series: &Series, workload: Option<&Workload>) -> Attributes {
     if series.key.server_port != 0 {
         attributes.int("server.port", i64::from(series.key.server_port));
     }
-    attributes
 }

@@ -20,6 +20,12 @@ impl Attributes {
         self.bytes.clear();
     }
 
+    /// Becomes what `others` are, in the memory that is there.
+    pub fn copy(&mut self, others: &Self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
     /// Adds a string. Keys must differ: OTLP wants them unique.
     pub fn text(&mut self, key: &str, value: &str) {
         Writer::new(&mut self.bytes, 1).text(key, value);

@@ -5,7 +5,7 @@ use tarsier_abi::exec::{Creds, flag};
 use crate::event::{Image, Namespaces};
 
 use super::prefix::{formatted, int, some_bytes, when};
-use super::process::{executable_name, spread};
+use super::process::spread;
 use super::record::Record;
 
 /// Field of attributes in a `LogRecord`.
@@ -35,9 +35,9 @@ impl Images {
     }
 
     pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
-        some_bytes!(record, "process.working_directory", image.cwd());
-        if image.comm() != executable_name(image) {
-            some_bytes!(record, "tarsier.process.comm", image.comm());
+        some_bytes!(record, "process.working_directory", image.cwd(), image.is_ascii());
+        if image.comm() != image.name() {
+            some_bytes!(record, "tarsier.process.comm", image.comm(), image.is_ascii());
         }
         self.context(record, image);
         if image.tty != 0 {

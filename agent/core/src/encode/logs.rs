@@ -8,12 +8,13 @@ use tarsier_abi::exec::flag;
 
 use crate::event::{Image, Process, Report, What};
 
+use super::arguments::Arguments;
 use super::batch::{Batch, Encoded};
 use super::image::Images;
-use super::prefix::{bytes, formatted, int, text, when};
+use super::prefix::{formatted, int, text, when};
 use super::process::{Identities, Parents};
 use super::record::Record;
-use super::redact::{Redactor, Scratch};
+use super::redact::Redactor;
 use super::resource::Identity;
 use super::text::{ROOM, Text};
 use super::{Clock, wire};
@@ -27,11 +28,10 @@ const INFO: u8 = 9;
 #[derive(Debug)]
 pub struct LogsEncoder {
     batch: Batch,
-    redactor: Redactor,
     identities: Identities<ATTRIBUTES>,
     parents: Parents<ATTRIBUTES>,
+    arguments: Arguments,
     images: Images,
-    scratch: Scratch,
 }
 
 impl LogsEncoder {
@@ -39,11 +39,10 @@ impl LogsEncoder {
     pub fn new(identity: &Identity, redactor: Redactor, max_bytes: usize) -> Self {
         Self {
             batch: Batch::new(identity, max_bytes),
-            redactor,
             identities: Identities::new(),
             parents: Parents::new(),
+            arguments: Arguments::new(redactor),
             images: Images::new(),
-            scratch: Scratch::default(),
         }
     }
 
@@ -54,7 +53,7 @@ impl LogsEncoder {
         else {
             return None;
         };
-        let Self { batch, redactor, identities, parents, images, scratch } = self;
+        let Self { batch, identities, parents, arguments, images } = self;
         batch.push(report.workload, |record| {
             head(record, report, clock);
             body(record, report.what, process);
@@ -72,7 +71,8 @@ impl LogsEncoder {
                     let image = &*process.image;
                     let created = clock.unix_ns(process.key.start_boottime);
                     formatted!(record, "process.creation.time", |text| text.rfc3339(created));
-                    arguments(record, image, redactor, scratch);
+                    arguments.append_to(record, image.args());
+                    about_arguments(record, image);
                     images.append_to(record, image);
                 }
                 What::Exit { status, .. } => exit(record, status),
@@ -105,16 +105,42 @@ impl LogsEncoder {
 /// Times, severity and name: all that is as long as it always is.
 #[inline]
 fn head(record: &mut Record<'_, ATTRIBUTES>, report: &Report<'_>, clock: Clock) {
-    let name = match report.what {
-        What::Exec { .. } => b"tarsier.process.exec",
-        What::Fork { .. } => b"tarsier.process.fork",
-        What::Exit { .. } | What::Flow { .. } => b"tarsier.process.exit",
+    let head = match report.what {
+        What::Exec { .. } => const { &Head::of(b"tarsier.process.exec") },
+        What::Fork { .. } => const { &Head::of(b"tarsier.process.fork") },
+        What::Exit { .. } | What::Flow { .. } => const { &Head::of(b"tarsier.process.exit") },
     };
-    record.fixed64(1, clock.unix_ns(report.at_ns));
-    record.fixed64(11, clock.now_unix_ns);
-    record.put([2 << 3 | wire::VARINT, INFO]);
-    record.bytes(3, b"INFO");
-    record.bytes(12, name);
+    record.place(&head.0, |head| {
+        head[1..9].copy_from_slice(&clock.unix_ns(report.at_ns).to_le_bytes());
+        head[10..18].copy_from_slice(&clock.now_unix_ns.to_le_bytes());
+        Head::LEN
+    });
+}
+
+/// Both times (zero here, behind their tags), severity and name.
+struct Head([u8; Self::LEN]);
+
+impl Head {
+    const LEN: usize = 48;
+
+    const fn of(name: &[u8; 20]) -> Self {
+        let mut head = [0; Self::LEN];
+        head[0] = 1 << 3 | wire::FIXED64;
+        head[9] = 11 << 3 | wire::FIXED64;
+        let severity = [2 << 3 | wire::VARINT, INFO, 3 << 3 | wire::LENGTH, 4, b'I', b'N', b'F', b'O'];
+        let mut at = 18;
+        while at < 26 {
+            head[at] = severity[at - 18];
+            at += 1;
+        }
+        head[26] = 12 << 3 | wire::LENGTH;
+        head[27] = name.len() as u8;
+        while at < Self::LEN - 2 {
+            head[at + 2] = name[at - 26];
+            at += 1;
+        }
+        Self(head)
+    }
 }
 
 /// A line for people: what happened to which program.
@@ -139,7 +165,8 @@ fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) 
     }
     let end_len = end.len();
     // Bytes that are not UTF-8 become others.
-    let length = verb.len() + wire::text_len(program) + end_len;
+    let program_len = if image.is_ascii() { program.len() } else { wire::text_len(program) };
+    let length = verb.len() + program_len + end_len;
     if length < 0x7E {
         record.put([5 << 3 | wire::LENGTH, 2 + length as u8, 1 << 3 | wire::LENGTH, length as u8]);
     } else {
@@ -147,7 +174,7 @@ fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) 
         record.header(1, length);
     }
     record.put(*verb);
-    if length == verb.len() + program.len() + end_len {
+    if program_len == program.len() {
         record.append(program);
     } else {
         record.text(program);
@@ -155,17 +182,8 @@ fn body(record: &mut Record<'_, ATTRIBUTES>, what: What<'_>, process: &Process) 
     record.put_part(&room, end_len);
 }
 
-fn arguments(record: &mut Record<'_, ATTRIBUTES>, image: &Image, redactor: &Redactor, scratch: &mut Scratch) {
-    let argv = redactor.redact(image.args(), scratch);
-    if let Some(command) = argv.first() {
-        bytes!(record, "process.command", command);
-        let ascii = argv.bytes().is_ascii();
-        record.put_texts("process.command_args", |record| {
-            for argument in argv.iter() {
-                record.element(argument, ascii);
-            }
-        });
-    }
+/// What is not told of the arguments.
+fn about_arguments(record: &mut Record<'_, ATTRIBUTES>, image: &Image) {
     if image.args_truncated {
         when!(record, "tarsier.process.args.truncated", true);
         int!(record, "tarsier.process.args.bytes", image.args_bytes.into());

@@ -94,21 +94,21 @@ macro_rules! text {
     }};
 }
 
-/// Writes a string whose bytes need not be UTF-8.
+/// Writes a string whose bytes need not be UTF-8, unless they are known to be.
 macro_rules! bytes {
-    ($attributes:expr, $key:expr, $value:expr) => {{
+    ($attributes:expr, $key:expr, $value:expr, $is_text:expr) => {{
         use $crate::encode::prefix;
         const HEAD: [u8; $key.len() + prefix::TEXT] = prefix::head($key, prefix::STRING_VALUE, 0);
-        $attributes.put_bytes(&HEAD, $value)
+        $attributes.put_bytes(&HEAD, $value, $is_text)
     }};
 }
 
 /// As [`bytes`], unless it is empty.
 macro_rules! some_bytes {
-    ($attributes:expr, $key:expr, $value:expr) => {{
+    ($attributes:expr, $key:expr, $value:expr, $is_text:expr) => {{
         let value: &[u8] = $value;
         if !value.is_empty() {
-            $crate::encode::prefix::bytes!($attributes, $key, value);
+            $crate::encode::prefix::bytes!($attributes, $key, value, $is_text);
         }
     }};
 }

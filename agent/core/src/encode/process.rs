@@ -5,18 +5,10 @@
 
 use tarsier_abi::TaskKey;
 
-use crate::event::{Image, Process};
+use crate::event::Process;
 
 use super::prefix::{formatted, int, some_bytes};
 use super::record::Record;
-
-/// Last component of the executable's path; `comm` for what has none.
-pub(super) fn executable_name(image: &Image) -> &[u8] {
-    match image.exe().rsplit(|byte| *byte == b'/').next() {
-        Some(name) if !name.is_empty() => name,
-        _ => image.comm(),
-    }
-}
 
 /// What identifies a process on every record about it: fixed from its exec to its exit. `FIELD` is that
 /// of attributes in the records.
@@ -59,7 +51,8 @@ impl<const FIELD: u8> Identities<FIELD> {
         record.keep(
             |record| {
                 record.keep(|record| pid_and_path(record, process), |written| exe_end = written.len());
-                some_bytes!(record, "process.executable.name", executable_name(&process.image));
+                let image = &*process.image;
+                some_bytes!(record, "process.executable.name", image.name(), image.is_ascii());
                 formatted!(record, "tarsier.exec_id", |text| text.exec_id(process.key));
             },
             |written| {
@@ -77,7 +70,7 @@ impl<const FIELD: u8> Identities<FIELD> {
 
 fn pid_and_path<const FIELD: u8>(record: &mut Record<'_, FIELD>, process: &Process) {
     int!(record, "process.pid", process.key.tgid.into());
-    some_bytes!(record, "process.executable.path", process.image.exe());
+    some_bytes!(record, "process.executable.path", process.image.exe(), process.image.is_ascii());
 }
 
 impl IdentityPlace {

@@ -34,7 +34,11 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
     /// Writes `bytes` and has them patched where they are (a copy on the stack would have to be read
     /// back); `patch` returns how many of them stay. The next write overwrites the others.
     #[inline]
-    fn place<const N: usize>(&mut self, bytes: &[u8; N], patch: impl FnOnce(&mut [u8; N]) -> usize) {
+    pub(super) fn place<const N: usize>(
+        &mut self,
+        bytes: &[u8; N],
+        patch: impl FnOnce(&mut [u8; N]) -> usize,
+    ) {
         let rest = std::mem::take(&mut self.rest);
         let Some(place) = rest.first_chunk_mut() else {
             self.full = true;
@@ -223,8 +227,8 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
 
     /// See [`prefix::bytes`].
     #[inline]
-    pub(super) fn put_bytes<const N: usize>(&mut self, head: &[u8; N], value: &[u8]) {
-        if wire::is_text(value) {
+    pub(super) fn put_bytes<const N: usize>(&mut self, head: &[u8; N], value: &[u8], is_text: bool) {
+        if is_text || wire::is_text(value) {
             self.put_string(head, value);
         } else {
             self.long_text(key_of(head, const { N - prefix::TEXT }), value);

@@ -33,6 +33,19 @@ pub struct Image {
 }
 
 impl Image {
+    /// Last component of the executable's path; `comm` for what has none.
+    pub fn name(&self) -> &[u8] {
+        match self.strings.part(self.strings.name_start, self.strings.exe_end) {
+            [] => self.comm(),
+            name => name,
+        }
+    }
+
+    /// Whether all strings are ASCII.
+    pub fn is_ascii(&self) -> bool {
+        !self.strings.beyond_ascii
+    }
+
     /// Executable path as seen from the task's root; empty for kernel threads.
     pub fn exe(&self) -> &[u8] {
         self.strings.part(0, self.strings.exe_end)
@@ -60,9 +73,13 @@ impl Image {
 pub struct Strings {
     /// Path, working directory, `comm`, arguments, one after the other.
     text: Vec<u8>,
+    /// Where the last component of the path begins.
+    name_start: usize,
     exe_end: usize,
     cwd_end: usize,
     comm_end: usize,
+    /// Looked at once, when they are written, and not each time they are encoded.
+    beyond_ascii: bool,
 }
 
 impl Strings {
@@ -84,22 +101,26 @@ impl Strings {
         self.text.clear();
         exe(&mut self.text);
         self.exe_end = self.text.len();
+        self.name_start = memchr::memrchr(b'/', &self.text).map_or(0, |slash| slash + 1);
         cwd(&mut self.text);
         self.cwd_end = self.text.len();
         self.text.extend_from_slice(comm);
         self.comm_end = self.text.len();
         self.text.extend_from_slice(args);
+        self.beyond_ascii = !self.text.is_ascii();
     }
 
     /// Appends a further part of the arguments, which may begin and end anywhere.
     pub fn push_args(&mut self, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
+        self.beyond_ascii |= !bytes.is_ascii();
     }
 
     /// Replaces the arguments.
     pub fn set_args(&mut self, args: &[u8]) {
         self.text.truncate(self.comm_end);
         self.text.extend_from_slice(args);
+        self.beyond_ascii = !self.text.is_ascii();
     }
 
     /// Bytes on the heap, room for more included.

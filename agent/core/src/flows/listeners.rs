@@ -10,6 +10,8 @@ use tarsier_abi::TaskKey;
 const MAX_LISTENERS: usize = 65_536;
 /// Ends of listeners not (yet) known: their beginning may still be in another ring.
 const MAX_EARLY_ENDS: usize = 64;
+/// Lists of listeners kept for places to come.
+const SPARES: usize = 64;
 
 /// A place to listen: network namespace, port, local address (may be a wildcard).
 type Place = (u32, u16, IpAddr);
@@ -27,11 +29,18 @@ pub(super) struct Listeners {
     places: FxHashMap<Place, Vec<Listener>>,
     by_sock: FxHashMap<u64, Place>,
     early_ends: VecDeque<(u64, u64)>,
+    /// Empty lists: programs that come and go listen at other places each time.
+    spares: Vec<Vec<Listener>>,
 }
 
 impl Listeners {
     pub(super) fn new() -> Self {
-        Self { places: FxHashMap::default(), by_sock: FxHashMap::default(), early_ends: VecDeque::new() }
+        Self {
+            places: FxHashMap::default(),
+            by_sock: FxHashMap::default(),
+            early_ends: VecDeque::new(),
+            spares: Vec::new(),
+        }
     }
 
     /// A socket listens. `owner` is [`TaskKey::NONE`] and `since_ns` 0 for one found at start.
@@ -48,7 +57,8 @@ impl Listeners {
             return false;
         }
         self.by_sock.insert(sock, place);
-        self.places.entry(place).or_default().push(Listener { sock, owner, since_ns });
+        let there = self.places.entry(place).or_insert_with(|| self.spares.pop().unwrap_or_default());
+        there.push(Listener { sock, owner, since_ns });
         true
     }
 
@@ -110,8 +120,11 @@ impl Listeners {
         let Some(place) = self.by_sock.remove(&sock) else { return };
         if let Some(there) = self.places.get_mut(&place) {
             there.retain(|listener| listener.sock != sock);
-            if there.is_empty() {
-                self.places.remove(&place);
+            if there.is_empty()
+                && let Some(there) = self.places.remove(&place)
+                && self.spares.len() < SPARES
+            {
+                self.spares.push(there);
             }
         }
     }

@@ -14,18 +14,19 @@ use crate::encode::batch::Batch;
 use crate::encode::redact::{RedactConfig, Redactor};
 use crate::event::{Flow, FlowKind, Image, Process, Report, TaskKey, What};
 
-/// Processes of few keys, so that one key has several images, and few paths, so that one path has
-/// several processes: pids used again, execs that came late.
+/// Processes of few keys, so that one key has several images, few paths, so that one path has several
+/// processes, and few arguments: pids used again, execs that came late, commands run again.
 fn colliding_process() -> impl Strategy<Value = Process> {
     let exe = select(vec![&b"/bin/sh"[..], b"/bin/sl", b"/bin/s", b"/bin/", b"", b"/bin/\xFF"]);
     let comm = select(vec![&b"one"[..], b"two", b""]);
-    (process(), exe, comm, 1_u64..3, 1_u32..3, 0_u32..2).prop_map(
-        |(process, exe, comm, start, tgid, exec)| {
+    let args = select(vec![&b"mysql\0--password\0s3cret\0"[..], b"mysql\0-e\0\xFF\0", b"\0", b""]);
+    (process(), exe, comm, args, 1_u64..3, 1_u32..3, 0_u32..2).prop_map(
+        |(process, exe, comm, args, start, tgid, exec)| {
             let key = TaskKey { start_boottime: start, tgid, exec };
             let mut image = Image::clone(&process.image);
-            let (cwd, args) = (image.cwd().to_vec(), image.args().bytes().to_vec());
+            let cwd = image.cwd().to_vec();
             let text = |bytes: &'static [u8]| move |text: &mut Vec<u8>| text.extend_from_slice(bytes);
-            image.strings.write(text(exe), |text| text.extend_from_slice(&cwd), comm, &args);
+            image.strings.write(text(exe), |text| text.extend_from_slice(&cwd), comm, args);
             Process { key, image: Arc::new(image), ..process }
         },
     )
