@@ -4,7 +4,7 @@ use anyhow::ensure;
 
 use super::SCENE;
 use super::lab::{self, Case, Lab, Truth};
-use super::steps::{exchange, finish, kernel_closes};
+use super::steps::{exchange, finish};
 use crate::harness::peer::Peer;
 use crate::harness::segment::flag;
 use crate::runner::{Context, Test};
@@ -12,7 +12,6 @@ use crate::runner::{Context, Test};
 pub(super) const TESTS: &[Test] = &[
     Test { name: "handshakes/plain", needs: SCENE, run: plain },
     Test { name: "handshakes/syn_cookies", needs: SCENE, run: syn_cookies },
-    Test { name: "handshakes/fast_open", needs: SCENE, run: fast_open },
     Test { name: "handshakes/crossed", needs: SCENE, run: crossed },
     Test { name: "handshakes/restored", needs: SCENE, run: restored },
 ];
@@ -87,7 +86,7 @@ fn client_again(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     Ok(Truth::client(&peer).bytes(1, 2).segments(peer.tally))
 }
 
-fn server(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
+pub(super) fn server(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     let mut peer = lab.accept("a", port)?;
     exchange(lab, "a", &mut peer, 200, 300)?;
     finish(lab, "a", &mut peer)?;
@@ -102,129 +101,6 @@ fn server_half_open(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     peer.send(flag::RST, 0)?;
     lab.tell("close listener")?;
     Ok(Truth { role: None, ..Truth::server(&peer) })
-}
-
-/// Both directions of fast open on, without cookies (Documentation/networking/ip-sysctl.rst): data in a
-/// SYN is sent and taken at once.
-const FAST_OPEN: &[(&str, &str)] = &[("tcp_fastopen", "1543"), ("tcp_fastopen_blackhole_timeout_sec", "0")];
-
-fn fast_open(context: &Context) -> anyhow::Result<()> {
-    let cases: [(&str, Case); 9] = [
-        ("client whose data is taken", data_taken),
-        ("client whose data is left", data_left),
-        ("client whose data is taken in part", data_taken_in_part),
-        ("client whose SYN is lost", data_lost),
-        ("client that is refused", data_refused),
-        ("server that answers before the handshake is over", answers_early),
-        ("server that is reset before the handshake is over", reset_early),
-        ("server that closes before the handshake is over", closes_early),
-        ("server without data in the SYN", server),
-    ];
-    lab::run(context, FAST_OPEN, &cases)
-}
-
-const SYN_DATA: u32 = 40;
-
-fn fast_client<'a>(lab: &'a Lab, port: u16) -> anyhow::Result<Peer<'a>> {
-    lab.tell("open a")?;
-    let count = lab.tell(&format!("fastopen a {} {SYN_DATA}", Lab::peer(port)))?;
-    let (peer, syn) = Peer::called(&lab.tun, Lab::peer(port))?;
-    let in_syn = (count, syn.payload.len());
-    ensure!(in_syn == (u64::from(SYN_DATA), SYN_DATA as usize), "bytes taken and sent: {in_syn:?}");
-    Ok(peer)
-}
-
-fn data_taken(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_client(lab, port)?;
-    peer.expected = peer.expected.wrapping_add(SYN_DATA);
-    peer.send(flag::SYN | flag::ACK, 0)?;
-    peer.take(flag::ACK, 0)?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
-}
-
-fn data_left(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_client(lab, port)?;
-    peer.send(flag::SYN | flag::ACK, 0)?;
-    peer.take_bytes(SYN_DATA as usize)?;
-    peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
-}
-
-fn data_taken_in_part(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_client(lab, port)?;
-    peer.expected = peer.expected.wrapping_add(13);
-    peer.send(flag::SYN | flag::ACK, 0)?;
-    // The kernel sends all of it again or only the rest: what counts is that it ends there.
-    let end = peer.expected.wrapping_add(SYN_DATA - 13);
-    while peer.expected != end {
-        peer.expected = peer.hear()?.end();
-    }
-    peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
-}
-
-fn data_lost(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_client(lab, port)?;
-    peer.take(flag::SYN, 0)?;
-    peer.send(flag::SYN | flag::ACK, 0)?;
-    peer.take_bytes(SYN_DATA as usize)?;
-    peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
-}
-
-fn data_refused(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_client(lab, port)?;
-    peer.send(flag::RST | flag::ACK, 0)?;
-    let (errno, _) = lab.ask("connected a")?;
-    ensure!(errno == libc::ECONNREFUSED, "connect ended with {errno}");
-    lab.tell("close a")?;
-    Ok(Truth::client(&peer).bytes(i64::from(SYN_DATA), 0).reason("refused"))
-}
-
-/// The kernel takes the data of the SYN at once, and its socket begins its life with it.
-fn fast_server<'a>(lab: &'a Lab, port: u16) -> anyhow::Result<Peer<'a>> {
-    lab.listen(port)?;
-    let mut peer = lab.caller(port);
-    peer.send(flag::SYN, SYN_DATA as usize)?;
-    lab.answered(&mut peer)?;
-    lab.tell("accept a listener")?;
-    lab.tell("close listener")?;
-    Ok(peer)
-}
-
-fn answers_early(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_server(lab, port)?;
-    lab.tell(&format!("read a {SYN_DATA}"))?;
-    lab.tell("write a 21")?;
-    peer.take_bytes(21)?;
-    peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::server(&peer).bytes(26, 46))
-}
-
-fn reset_early(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_server(lab, port)?;
-    peer.send(flag::RST, 0)?;
-    lab.tell("close a")?;
-    Ok(Truth::server(&peer).bytes(0, i64::from(SYN_DATA)).reason("reset"))
-}
-
-fn closes_early(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    let mut peer = fast_server(lab, port)?;
-    lab.tell(&format!("read a {SYN_DATA}"))?;
-    kernel_closes(lab, "a", &mut peer)?;
-    peer.send(flag::FIN | flag::ACK, 0)?;
-    peer.acknowledged()?;
-    Ok(Truth::server(&peer).bytes(0, i64::from(SYN_DATA)))
 }
 
 fn crossed(context: &Context) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use anyhow::ensure;
 
 use super::SCENE;
 use super::lab::{self, Lab, Truth};
+use super::lossy::one_in_eleven;
 use super::steps::{exchange, finish};
 use super::wired::{self, Case, Outcome, Places, Wired};
 use crate::harness::cable::{Cable, Fate};
@@ -82,6 +83,15 @@ fn two_subflows(context: &Context) -> anyhow::Result<()> {
             wired.near.tell("close a")?;
             wired.over(port)
         }),
+        // What is lost on one subflow may be sent again on the other.
+        Case {
+            judge: one_in_eleven,
+            ..case("both subflows lose segments", |wired, port| {
+                connect_twice(wired, port)?;
+                wired.trade(200_000, 100_000)?;
+                wired.close(port)
+            })
+        },
     ];
     let near = |cable: &Cable| {
         cable.near.add(SECOND)?;

@@ -1,12 +1,13 @@
 //! Two sockets of the kernel with a cable between them, and the proof of what is told of both.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use crate::harness::cable::{self, Cable, Judge, Seen as Truth};
+use crate::harness::cable::{self, Cable, Course, Judge, Seen as Truth};
 use crate::harness::puppet::Puppet;
 use crate::harness::scene::{ARRIVAL, Scene};
 use crate::harness::seen::{Item, Seen};
@@ -123,17 +124,31 @@ fn find(seen: &Seen, truth: &Truth) -> Option<(Item<Span>, Item<Span>)> {
 }
 
 impl Told {
-    /// Bytes and ids are right.
+    /// Bytes and ids are right: at each end what it sent, and what it took.
     fn prove(self) -> anyhow::Result<Self> {
-        for (end, span) in [("client", &self.client), ("server", &self.server)] {
-            for (name, course) in [(names::BYTES, &self.truth.up), (names::REVERSE_BYTES, &self.truth.down)] {
-                let (found, payload) = (span.attributes().int(name), i64::from(course.payload()));
-                ensure!(found == Some(payload), "{end}: {name} is {found:?}: {:#?}", self.truth);
+        let (up, down) = (&self.truth.up, &self.truth.down);
+        for (end, span, bounds) in [
+            ("client", &self.client, [sent(up), taken(down)]),
+            ("server", &self.server, [taken(up), sent(down)]),
+        ] {
+            for (name, bounds) in [names::BYTES, names::REVERSE_BYTES].into_iter().zip(bounds) {
+                let found = span.attributes().int(name).and_then(|count| u32::try_from(count).ok());
+                let is_right = found.is_some_and(|count| bounds.contains(&count));
+                ensure!(is_right, "{end}: {name} is {found:?}, not {bounds:?}: {:#?}", self.truth);
             }
         }
         pair::prove_ids(&self.client.item, &self.server.item)?;
         Ok(self)
     }
+}
+
+fn sent(course: &Course) -> RangeInclusive<u32> {
+    course.payload()..=course.payload()
+}
+
+/// What came just before a reset need not have been acknowledged.
+fn taken(course: &Course) -> RangeInclusive<u32> {
+    course.taken()..=if course.reset { course.payload() } else { course.taken() }
 }
 
 impl Wired<'_> {

@@ -31,6 +31,8 @@ pub enum Fate {
 pub struct Passage<'a> {
     /// The segment.
     pub segment: &'a Segment,
+    /// From the end that sent the first SYN.
+    pub up: bool,
     /// How many of its connection were sent this way before.
     pub before: u32,
     /// It holds a SYN, a FIN or data that was not sent before.
@@ -47,8 +49,12 @@ pub struct Course {
     pub isn: Option<u32>,
     /// The sequence number after the last that it sent.
     pub end: u32,
-    /// How far the other end has acknowledged it, as far as it knows.
+    /// How far the other end has acknowledged it.
     pub acknowledged: u32,
+    /// How far this end knows of that.
+    known: u32,
+    /// Payload bytes that came with its first SYN.
+    pub with_syn: u32,
     /// It sent a FIN.
     pub fin: bool,
     /// It sent a reset.
@@ -65,7 +71,17 @@ pub struct Course {
 impl Course {
     /// Payload bytes, each once, that left this end.
     pub fn payload(&self) -> u32 {
-        self.isn.map_or(0, |isn| self.end.wrapping_sub(isn).wrapping_sub(1).wrapping_sub(u32::from(self.fin)))
+        self.until(self.end)
+    }
+
+    /// Payload bytes that the other end has taken, in order: what is lost and sent no more is not among them.
+    pub fn taken(&self) -> u32 {
+        self.until(self.acknowledged)
+    }
+
+    fn until(&self, seq: u32) -> u32 {
+        let fin = u32::from(self.fin && seq == self.end);
+        self.isn.map_or(0, |isn| seq.wrapping_sub(isn).wrapping_sub(1).wrapping_sub(fin))
     }
 
     /// Takes in a segment; whether it holds anything new.
@@ -78,6 +94,7 @@ impl Course {
         let first = self.isn.is_none() && segment.flags & flag::SYN != 0;
         if first {
             (self.isn, self.end) = (Some(segment.seq), segment.seq);
+            self.with_syn = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX);
         }
         let is_new = segment.end().wrapping_sub(self.end).cast_signed() > 0;
         if is_new {
@@ -104,10 +121,15 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Both ends know that everything has arrived.
+    pub fn is_acknowledged(&self) -> bool {
+        self.up.known == self.up.end && self.down.known == self.down.end
+    }
+
     /// Both ends know that it is over.
     pub fn is_over(&self) -> bool {
-        let closed = |course: &Course| course.fin && course.acknowledged == course.end;
-        (closed(&self.up) && closed(&self.down)) || self.up.reset || self.down.reset
+        let closed = self.up.fin && self.down.fin && self.is_acknowledged();
+        closed || self.up.reset || self.down.reset
     }
 }
 
@@ -255,7 +277,11 @@ impl State {
             if upwards { (&mut seen.up, &mut seen.down) } else { (&mut seen.down, &mut seen.up) };
         let before = course.sent;
         let is_new = course.take(segment);
-        let mut arriving = match (self.judge)(&Passage { segment, before, is_new }) {
+        let has_ack = segment.flags & flag::ACK != 0;
+        if has_ack && (other.known == 0 || segment.ack.wrapping_sub(other.acknowledged).cast_signed() > 0) {
+            other.acknowledged = segment.ack;
+        }
+        let mut arriving = match (self.judge)(&Passage { segment, up: upwards, before, is_new }) {
             Fate::Lost => return Vec::new(),
             Fate::Late => {
                 course.held_back.push(packet);
@@ -264,8 +290,8 @@ impl State {
             Fate::Arrives => vec![packet],
             Fate::Twice => vec![packet.clone(), packet],
         };
-        if segment.flags & flag::ACK != 0 {
-            other.acknowledged = segment.ack;
+        if has_ack {
+            other.known = segment.ack;
         }
         arriving.append(&mut course.held_back);
         course.arrived += u32::try_from(arriving.len()).unwrap_or(u32::MAX);
