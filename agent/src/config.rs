@@ -26,8 +26,8 @@ pub use check::{Problem, suggest};
 pub use print::print;
 pub use reference::reference;
 pub use sections::{
-    Flows, HookKind, Hooks, Log, LogFormat, LogLevel, Metrics, Process, Redaction, Rings, Scope, Sensors,
-    sensor_by_name,
+    Flows, HookKind, Hooks, Log, LogFormat, LogLevel, Memory, Metrics, Process, Redaction, Rings, Scope,
+    Sensors, sensor_by_name,
 };
 use tree::{Node, Place, Value};
 
@@ -55,6 +55,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The rings between kernel and agent, and how often they are drained.
     pub rings: Rings,
+    /// How much memory the agent may use.
+    pub memory: Memory,
     /// OTLP over gRPC: logs, traces and metrics to a Collector or any backend that speaks OTLP. The
     /// standard `OTEL_EXPORTER_OTLP_*` variables fill what is not set here. Without an endpoint from
     /// either, nothing is sent.

@@ -19,6 +19,7 @@ mod background;
 mod desk;
 mod engine;
 mod guard;
+mod memory;
 mod offline;
 mod outlet;
 mod recording;
@@ -38,9 +39,10 @@ use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
+use crate::config::units::ByteSize;
 use crate::export::stdout::Outbox;
 use crate::host::clock::{self, UnixOffset};
-use crate::host::{self, cgroups::Hierarchy, identity};
+use crate::host::{self, cgroups::Hierarchy, identity, memory::Meter};
 use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
@@ -49,6 +51,7 @@ use crate::kernel::{Kernel, LoadOptions};
 use background::Background;
 pub use desk::Desk;
 use engine::{Engine, Surroundings};
+use memory::Memory;
 pub use offline::{Lines, Offline, Requests};
 use outlet::{Outlet, Sink};
 pub use recording::{RecordOptions, Recorded};
@@ -72,6 +75,7 @@ struct Pipeline {
     sweep: Sweep,
     /// Lines on their way to standard output.
     lines: Option<Outbox>,
+    memory: Memory,
     wakeups: Wakeups,
     rates: view::Rates,
     started: Instant,
@@ -159,6 +163,7 @@ fn run_into(
         waiter.watch(descriptor)?;
     }
     let (priority, bulk) = kernel.rings()?;
+    let ring_bytes = priority.size() + bulk.iter().map(Ring::size).sum::<u64>();
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
@@ -194,6 +199,7 @@ fn run_into(
             failed: 0,
         },
         lines,
+        memory: Memory::new(Meter::new(config.memory.limit.map(ByteSize::get), ring_bytes)),
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
         started,
@@ -283,6 +289,7 @@ impl Pipeline {
                 self.wakeups.timer += 1;
             }
             let drained = self.cycle();
+            self.keep_within_memory(desk);
             desk.answer(|question| self.answer(question));
             pause = self.pace.after(drained);
         }

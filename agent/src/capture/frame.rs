@@ -56,6 +56,11 @@ pub enum Frame<'a> {
         /// As it left them; none: the round ended.
         slots: &'a [SweepSlot],
     },
+    /// Memory is short: the tables give up what they can.
+    Shed {
+        /// Boot time, ns.
+        now_ns: u64,
+    },
     /// Nothing more will come: what is on hold is reported.
     Finish(Time),
 }
@@ -74,6 +79,7 @@ const RECORD: u8 = 6;
 const END: u8 = 7;
 const SWEEP: u8 = 8;
 const FINISH: u8 = 9;
+const SHED: u8 = 10;
 
 impl<'a> Frame<'a> {
     /// Appends the frame to `out`. Returns where its record, arguments or slots begin in `out`.
@@ -114,6 +120,11 @@ impl<'a> Frame<'a> {
                 number(out, time.unix_offset_ns);
                 return out.len();
             }
+            Self::Shed { now_ns } => {
+                out.push(SHED);
+                number(out, *now_ns);
+                return out.len();
+            }
             Self::End => {
                 out.push(END);
                 return out.len();
@@ -144,6 +155,7 @@ impl<'a> Frame<'a> {
             BEGIN => Self::Begin(time(&mut rest)?),
             RECORD => Self::Record(sized(&mut rest)?),
             END => Self::End,
+            SHED => Self::Shed { now_ns: long(&mut rest)? },
             SWEEP => {
                 let now_ns = long(&mut rest)?;
                 let bytes = sized(&mut rest)?;

@@ -79,7 +79,7 @@ impl Scrubber {
                     place.copy_from_slice(&text);
                 }
             }
-            Frame::Cgroup { .. } | Frame::Begin(_) | Frame::End | Frame::Finish(_) => {}
+            Frame::Cgroup { .. } | Frame::Begin(_) | Frame::End | Frame::Shed { .. } | Frame::Finish(_) => {}
         }
     }
 

@@ -200,6 +200,19 @@ impl Default for Metrics {
     }
 }
 
+/// How much memory the agent may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// Most memory: what the agent allocates, and its rings. Above 80 percent of it the agent gives up what
+    /// waits to be exported, the oldest first, then processes that have ended and connections that changed
+    /// longest ago; all of it is counted (cause `memory`). Below 70 percent all is as before. The limit of
+    /// the agent's cgroup, if it has one, is kept in the same way, whether or not this is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-min" = "32MiB"))]
+    pub limit: Option<ByteSize>,
+}
+
 /// The rings between kernel and agent, and how often they are drained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -15,12 +15,14 @@ pub enum DropCause {
     TooLarge,
     /// Still queued or unanswered when the deadline of the shutdown came.
     Shutdown,
+    /// The agent came close to its memory limit; the oldest went.
+    Memory,
 }
 
 impl DropCause {
     /// Every cause, in the order of [`Counts::dropped`].
-    pub const ALL: [Self; 5] =
-        [Self::QueueFull, Self::Refused, Self::RetryExhausted, Self::TooLarge, Self::Shutdown];
+    pub const ALL: [Self; 6] =
+        [Self::QueueFull, Self::Refused, Self::RetryExhausted, Self::TooLarge, Self::Shutdown, Self::Memory];
 
     /// Label value in the agent's own metrics.
     pub const fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl DropCause {
             Self::RetryExhausted => "retry_exhausted",
             Self::TooLarge => "too_large",
             Self::Shutdown => "shutdown",
+            Self::Memory => "memory",
         }
     }
 }

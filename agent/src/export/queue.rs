@@ -24,6 +24,9 @@ mod meeting;
 /// What a batch costs beside its body, so that a flood of tiny batches is bounded as well.
 const BATCH_OVERHEAD: usize = 128;
 
+/// What a queue may hold however short memory is: of each signal a request on its way, and one that waits.
+const FLOOR: usize = 2 << 20;
+
 /// What became of a batch that was taken from the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -51,6 +54,8 @@ pub(super) struct Queue<L = Mutex<State>, B = Notify> {
 #[derive(Clone, Debug)]
 pub(super) struct State {
     max_bytes: usize,
+    /// The bound of now: lower while memory is short.
+    bound: usize,
     fifos: [Fifo; Signal::ALL.len()],
     in_flight_bytes: usize,
     closed: bool,
@@ -74,6 +79,7 @@ impl<L: Lock<State>, B: Bell> Queue<L, B> {
     fn meeting_at(max_bytes: usize) -> Self {
         let state = State {
             max_bytes,
+            bound: max_bytes,
             fifos: Default::default(),
             in_flight_bytes: 0,
             closed: false,
@@ -131,13 +137,30 @@ impl<L: Lock<State>, B: Bell> Queue<L, B> {
                 let state = self.state.lock();
                 let needed = bytes + BATCH_OVERHEAD;
                 let held = state.bytes();
-                if held == 0 || state.closed || held + needed <= state.max_bytes {
+                if held == 0 || state.closed || held + needed <= state.bound {
                     return;
                 }
             }
             // If it rang since the look at the state, it is heard now.
             self.settled.rung().await;
         }
+    }
+
+    /// Memory is short: from now on holds half of what it holds now at most, and gives up its oldest batches
+    /// beyond. Whether it gave up any: what is being sent stays, and [`FLOOR`] is always left.
+    pub(super) fn shed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.bound = (state.bytes() / 2).max(FLOOR).min(state.bound);
+        state.evict(0)
+    }
+
+    /// The bound is again what it was made with.
+    pub(super) fn restore(&self) {
+        {
+            let mut state = self.state.lock();
+            state.bound = state.max_bytes;
+        }
+        self.settled.ring();
     }
 
     /// Notes one attempt to send.
@@ -201,7 +224,7 @@ impl State {
         } else if batch.body.len() > max_request_bytes {
             Some(DropCause::TooLarge)
         } else if !self.make_room(cost(&batch)) {
-            Some(DropCause::QueueFull)
+            Some(self.want_of_room())
         } else {
             None
         };
@@ -219,18 +242,29 @@ impl State {
 
     /// Evicts until `bytes` more fit; false if they cannot fit beside what is in flight.
     fn make_room(&mut self, bytes: usize) -> bool {
-        if self.in_flight_bytes + bytes > self.max_bytes {
+        if self.in_flight_bytes + bytes > self.bound {
             return false;
         }
-        while self.bytes() + bytes > self.max_bytes {
+        self.evict(bytes);
+        self.bytes() + bytes <= self.bound
+    }
+
+    /// Evicts until `bytes` more fit or nothing is left; whether it evicted any.
+    fn evict(&mut self, bytes: usize) -> bool {
+        let cause = self.want_of_room();
+        let mut any = false;
+        while self.bytes() + bytes > self.bound {
             let fullest = Signal::ALL.into_iter().max_by_key(|signal| self.fifos[signal.index()].bytes);
-            let Some(oldest) = fullest.and_then(|signal| self.take_oldest(signal)) else {
-                return false;
-            };
-            let counts = &mut self.ledger.signals[oldest.signal.index()];
-            counts.dropped[DropCause::QueueFull as usize] += u64::from(oldest.items);
+            let Some(oldest) = fullest.and_then(|signal| self.take_oldest(signal)) else { break };
+            self.ledger.signals[oldest.signal.index()].lose(cause, u64::from(oldest.items));
+            any = true;
         }
-        true
+        any
+    }
+
+    /// Why there is no room.
+    fn want_of_room(&self) -> DropCause {
+        if self.bound < self.max_bytes { DropCause::Memory } else { DropCause::QueueFull }
     }
 
     fn take_oldest(&mut self, signal: Signal) -> Option<Batch> {

@@ -4,6 +4,7 @@
 pub mod cgroups;
 pub mod clock;
 pub mod identity;
+pub mod memory;
 pub mod processes;
 pub mod terminal;
 pub mod usage;

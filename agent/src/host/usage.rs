@@ -16,12 +16,13 @@ pub fn own() -> Usage {
     // SAFETY: `usage` is a valid place for the result.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    // SAFETY: a query without preconditions.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    Usage {
-        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-        resident_bytes: pages * u64::try_from(page).unwrap_or(4096),
-    }
+    Usage { cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime), resident_bytes: pages * page_bytes() }
+}
+
+/// Size of a page.
+pub(super) fn page_bytes() -> u64 {
+    // SAFETY: a query without preconditions.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

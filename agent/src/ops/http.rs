@@ -26,6 +26,9 @@ pub struct Health {
     pub live: Result<(), String>,
     /// Whether the programs are attached, or why not.
     pub ready: Result<(), String>,
+    /// Whether there is enough memory, or how short it is. It is for people: an agent that is started anew
+    /// would lose what it holds and need as much again.
+    pub memory: Result<(), String>,
 }
 
 /// What the endpoint asks for on each request.
@@ -90,16 +93,19 @@ async fn metrics(State(sources): State<Sources>) -> Response {
 }
 
 async fn healthz(State(sources): State<Sources>) -> Response {
-    let Health { live, ready } = (sources.health)();
-    answer(&[("live", live), ("ready", ready)])
+    let Health { live, ready, memory } = (sources.health)();
+    let well = live.is_ok() && ready.is_ok();
+    answer(well, &[("live", live), ("ready", ready), ("memory", memory)])
 }
 
 async fn livez(State(sources): State<Sources>) -> Response {
-    answer(&[("live", (sources.health)().live)])
+    let live = (sources.health)().live;
+    answer(live.is_ok(), &[("live", live)])
 }
 
 async fn readyz(State(sources): State<Sources>) -> Response {
-    answer(&[("ready", (sources.health)().ready)])
+    let ready = (sources.health)().ready;
+    answer(ready.is_ok(), &[("ready", ready)])
 }
 
 async fn versions() -> Response {
@@ -107,9 +113,8 @@ async fn versions() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-/// 200 if all is well, else 503; one line per check.
-fn answer(checks: &[(&str, Result<(), String>)]) -> Response {
-    let well = checks.iter().all(|(_, result)| result.is_ok());
+/// 200 if it is well, else 503; one line per check.
+fn answer(well: bool, checks: &[(&str, Result<(), String>)]) -> Response {
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let lines = checks.iter().map(|(name, result)| match result {
         Ok(()) => format!("{name}: ok\n"),
@@ -149,6 +154,7 @@ mod tests {
             health: Arc::new(move || Health {
                 live: Ok(()),
                 ready: if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("tcp is not attached".into()) },
+                memory: Err("short".into()),
             }),
         };
         let server = HttpServer::start(SocketAddr::from(([127, 0, 0, 1], 0)), sources).await.unwrap();
@@ -166,7 +172,8 @@ mod tests {
         assert!(status == 503 && text.contains("live: ok\n"), "{text}");
         attached.store(true, Ordering::Relaxed);
         assert_eq!(request(address, "/readyz").await.0, 200);
-        assert_eq!(request(address, "/healthz").await.0, 200);
+        let (status, text) = request(address, "/healthz").await;
+        assert!(status == 200 && text.contains("memory: short\n"), "no reason to start it anew: {text}");
 
         let (_, text) = request(address, "/versions").await;
         assert!(text.contains(concat!("\"version\":\"", env!("CARGO_PKG_VERSION"))), "{text}");
@@ -181,7 +188,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sources = Sources {
             metrics: Arc::new(metrics::Snapshot::new),
-            health: Arc::new(|| Health { live: Ok(()), ready: Ok(()) }),
+            health: Arc::new(|| Health { live: Ok(()), ready: Ok(()), memory: Ok(()) }),
         };
         let error = HttpServer::start(taken.local_addr().unwrap(), sources).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

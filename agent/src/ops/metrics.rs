@@ -52,7 +52,7 @@ metrics! {
     RecordsUnattributed Counter "tarsier_records_unattributed_total" ["sensor"] "Events whose process or container is not known.";
     Reports Counter "tarsier_reports_total" ["kind"] "Events reported, by kind: exec, fork and exit become logs, flow (a closed connection) a span, live (an open one, at a sweep) metrics.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
-    ProcessEvictions Counter "tarsier_process_evictions_total" [] "Processes removed because the table was full.";
+    ProcessEvictions Counter "tarsier_process_evictions_total" ["cause"] "Processes removed before their time, by cause: the table was full, or memory was short.";
     ProcessAnomalies Counter "tarsier_process_anomalies_total" ["kind"] "What the process table had to put up with: records repeated, missing or cut.";
     ProcessArguments Counter "tarsier_process_argument_records_total" [] "Further records of long command lines, joined to their exec.";
     ProcessWaiting Gauge "tarsier_process_waiting" [] "Execs that wait for the rest of their command line.";
@@ -63,7 +63,7 @@ metrics! {
     FlowsLive Gauge "tarsier_flows_live" [] "Live connections in the flow table.";
     FlowsBegun Counter "tarsier_flows_begun_total" [] "Connections taken into the flow table. Each ends as a report, a half-open handshake or an orphan owner.";
     FlowsLost Counter "tarsier_flows_lost_total" [] "Connections whose close record was lost, found by the sweep.";
-    FlowsEvicted Counter "tarsier_flows_evicted_total" [] "Connections not held because the table was full.";
+    FlowsEvicted Counter "tarsier_flows_evicted_total" ["cause"] "Connections no longer held, by cause: the table was full, or memory was short.";
     ExporterItems Counter "tarsier_exporter_items_total" ["exporter", "signal", "outcome", "cause"] "Items handed to an exporter: outcome sent, rejected or dropped, with the cause of the last two.";
     ExporterRequests Counter "tarsier_exporter_requests_total" ["exporter", "signal", "status"] "Requests of an exporter, by status.";
     ExporterWaiting Gauge "tarsier_exporter_waiting_items" ["exporter", "signal", "place"] "Items on their way out: in the request under construction (encoding), queued, or in flight.";
@@ -77,6 +77,9 @@ metrics! {
     ProgramVerified Gauge "tarsier_program_verified_instructions" ["program"] "Instructions that this kernel's verifier looked at to accept the program (0 before 5.16).";
     ProgramMisses Counter "tarsier_program_recursion_misses_total" ["program"] "Runs that the kernel skipped because the program was already running on that CPU.";
     CpuSeconds Counter "tarsier_process_cpu_seconds_total" [] "CPU time that the agent used, user and system.";
+    MemoryUsed Gauge "tarsier_memory_used_bytes" [] "Memory that counts against the limit; absent without one.";
+    MemoryLimit Gauge "tarsier_memory_limit_bytes" [] "Most memory that the agent may use (memory.limit, or its cgroup's limit, whichever is the closest); absent without one.";
+    MemoryShort Gauge "tarsier_memory_short" [] "1 while data is dropped because memory is short, otherwise 0.";
     ResidentBytes Gauge "tarsier_process_resident_memory_bytes" [] "Resident memory of the agent.";
 }
 

@@ -42,6 +42,8 @@ struct Board {
     metrics: Tickets,
     top: Tickets,
     ready: bool,
+    /// What memory falls short of, if it does.
+    memory: Option<String>,
     /// The loop did not answer the last question in time.
     stuck: bool,
     /// No more answers will come.
@@ -78,6 +80,11 @@ impl Desk {
         self.lock().ready = ready;
     }
 
+    /// Says that memory is short, and how, or that it is not.
+    pub(super) fn set_memory(&self, short: Option<String>) {
+        self.lock().memory = short;
+    }
+
     /// The metrics of now.
     pub fn metrics(&self) -> Snapshot {
         self.ask(Question::Metrics).last_metrics.clone()
@@ -101,6 +108,7 @@ impl Desk {
         Health {
             live: say(!board.stuck, "the drain loop did not answer for 2 s"),
             ready: say(board.ready && !board.closed, "no sensor is attached"),
+            memory: board.memory.clone().map_or(Ok(()), Err),
         }
     }
 

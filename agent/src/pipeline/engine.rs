@@ -71,6 +71,7 @@ impl Engine {
             Frame::Process(record) => stages.take_seed(record, outlet),
             Frame::Arguments { task, bytes } => stages.set_arguments(task, bytes),
             Frame::Socket { owner, record } => stages.seed_socket(*owner, record),
+            Frame::Shed { now_ns } => stages.shed(*now_ns, outlet),
             Frame::Finish(time) => {
                 self.set_time(*time);
                 let Self { stages, outlet, .. } = self;

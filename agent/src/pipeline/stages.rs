@@ -31,7 +31,14 @@ pub(super) struct Stages {
     tcp: Vec<(u64, TcpEvent)>,
     changes: Vec<Change>,
     finished: Vec<Flow>,
+    /// When memory is looked at that nothing needs any more, boot ns.
+    tidy_ns: u64,
 }
+
+/// How often. What a burst took is given back after one to two of it.
+const TIDY_NS: u64 = 10_000_000_000;
+/// Entries that the vectors between stages keep room for.
+const CARRIED: usize = 4_096;
 
 /// What was reported since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +81,7 @@ impl Stages {
             tcp: Vec::new(),
             changes: Vec::new(),
             finished: Vec::new(),
+            tidy_ns: 0,
         }
     }
 
@@ -162,6 +170,28 @@ impl Stages {
         self.tcp.clear();
         self.report_flows(outlet);
         self.processes.expire(now_ns);
+        if now_ns >= self.tidy_ns {
+            self.tidy_ns = now_ns.saturating_add(TIDY_NS);
+            self.tidy();
+        }
+    }
+
+    /// Gives back the memory that a burst took and nothing has needed since.
+    fn tidy(&mut self) {
+        let Self { processes, flows, tcp, changes, finished, .. } = self;
+        processes.tidy();
+        flows.tidy();
+        tcp.shrink_to(CARRIED);
+        changes.shrink_to(CARRIED);
+        finished.shrink_to(CARRIED);
+    }
+
+    /// Memory is short: forgets processes that have ended, and gives up connections.
+    pub(super) fn shed(&mut self, now_ns: u64, outlet: &mut Outlet) {
+        self.processes.shed(now_ns);
+        self.flows.shed(&mut self.finished);
+        self.report_flows(outlet);
+        self.tidy();
     }
 
     /// Reports what is on hold: nothing more will come.

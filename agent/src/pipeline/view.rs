@@ -13,6 +13,7 @@ use super::guard::Stage;
 use super::stages::Totals;
 use crate::export::otlp::OtlpExporter;
 use crate::export::{Counts, DropCause, Signal};
+use crate::host::memory::Reading;
 use crate::host::usage;
 use crate::ops::admin::{self, TopState};
 use crate::ops::metrics::{Metric, Snapshot};
@@ -69,6 +70,11 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     out.push(Metric::StartTime, &[], pipeline.feed.engine.outlet.started_unix_s());
     out.push(Metric::CpuSeconds, &[], usage.cpu_s);
     out.push(Metric::ResidentBytes, &[], usage.resident_bytes);
+    if let Some(Reading { used, limit }) = pipeline.memory.reading {
+        out.push(Metric::MemoryUsed, &[], used);
+        out.push(Metric::MemoryLimit, &[], limit);
+    }
+    out.push(Metric::MemoryShort, &[], u64::from(pipeline.memory.shedding));
     out
 }
 
@@ -108,7 +114,8 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
     let stages = &pipeline.feed.engine.stages;
     let processes = stages.processes.counters();
     out.push(Metric::ProcessEntries, &[], stages.processes.len() as u64);
-    out.push(Metric::ProcessEvictions, &[], processes.evicted_ended + processes.evicted_live);
+    out.push(Metric::ProcessEvictions, &["full"], processes.evicted_ended + processes.evicted_live);
+    out.push(Metric::ProcessEvictions, &["memory"], processes.shed);
     out.push(Metric::ProcessOrphans, &[], processes.orphans);
     for (kind, count) in [
         ("repeated_fork", processes.repeated_forks),
@@ -136,7 +143,8 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
     out.push(Metric::FlowsLive, &[], stages.flows.len() as u64);
     out.push(Metric::FlowsBegun, &[], flows.begun);
     out.push(Metric::FlowsLost, &[], flows.lost_close);
-    out.push(Metric::FlowsEvicted, &[], flows.evicted);
+    out.push(Metric::FlowsEvicted, &["full"], flows.evicted);
+    out.push(Metric::FlowsEvicted, &["memory"], flows.shed);
     for (kind, count) in [
         ("unknown_start", flows.unknown_start),
         ("contradiction", flows.contradictions),
@@ -317,6 +325,8 @@ fn losses(pipeline: &Pipeline) -> Vec<admin::Loss> {
     let counts = pipeline.feed.engine.stages.flows.counts();
     add("flows", "close_lost", counts.lost_close);
     add("flows", "evicted", counts.evicted);
+    add("flows", "memory", counts.shed);
+    add("processes", "memory", pipeline.feed.engine.stages.processes.counters().shed);
     if let Some(exporter) = pipeline.feed.engine.outlet.exporter() {
         let stats = exporter.stats();
         for signal in Signal::ALL {

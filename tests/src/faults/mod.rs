@@ -6,6 +6,7 @@ mod clock;
 mod exporter;
 mod kills;
 mod load;
+mod memory;
 mod races;
 mod removed;
 mod rings;
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Test> {
         removed::TESTS,
         races::TESTS,
         load::TESTS,
+        memory::TESTS,
         strange::TESTS,
         stdout::TESTS,
         kills::TESTS,

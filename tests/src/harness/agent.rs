@@ -149,6 +149,11 @@ impl Agent {
         Ledger::fetch(self.metrics)
     }
 
+    /// What it says of its own health.
+    pub fn health(&self) -> anyhow::Result<String> {
+        super::http::get(self.metrics, "/healthz", Duration::from_secs(5)).context("the agent's /healthz")
+    }
+
     /// Waits until its ledger satisfies `is`. The agent serves its ledger and does not announce changes,
     /// so this is one of the few places that must look again and again.
     pub fn wait_ledger(

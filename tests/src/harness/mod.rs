@@ -13,6 +13,7 @@ pub mod exit;
 pub mod http;
 pub mod jail;
 pub mod ledger;
+pub mod memory_group;
 pub mod multipath;
 pub mod names;
 pub mod netns;

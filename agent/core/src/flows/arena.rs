@@ -29,6 +29,26 @@ pub(super) struct Handle {
     generation: u32,
 }
 
+/// Where the lives of an arena went: by former slot, [`NIL`] for an empty one.
+pub(super) struct Moves(Vec<u32>);
+
+impl Moves {
+    fn slot(&self, slot: u32) -> u32 {
+        self.0.get(slot as usize).copied().unwrap_or(NIL)
+    }
+
+    /// The life's place now; its slot held it before.
+    pub(super) fn handle(&self, Handle { slot, generation }: Handle) -> Handle {
+        Handle { slot: self.slot(slot), generation }
+    }
+
+    /// Where a walk over the slots that had come to `slot` goes on.
+    pub(super) fn cursor(&self, slot: u32) -> u32 {
+        let before = self.0.iter().take(slot as usize).rev();
+        before.copied().find(|slot| *slot != NIL).map_or(0, |slot| slot + 1)
+    }
+}
+
 /// Connections by socket address.
 pub(super) struct Arena {
     slots: Vec<Slot>,
@@ -160,6 +180,31 @@ impl Arena {
         held.used = false;
         held.generation = held.generation.wrapping_add(1);
         Some(held.connection.clone())
+    }
+
+    /// Gives the memory of empty slots back. Lives move, in their order, to the first slots; returns where
+    /// each went.
+    pub(super) fn compact(&mut self) -> Moves {
+        let mut next = 0;
+        let place = |held: &Slot| {
+            let place = if held.used { next } else { NIL };
+            next += u32::from(held.used);
+            place
+        };
+        let moves = Moves(self.slots.iter().map(place).collect());
+        self.slots.retain(|held| held.used);
+        self.slots.shrink_to_fit();
+        self.free = Vec::new();
+        for held in &mut self.slots {
+            for slot in [&mut held.older, &mut held.fresher, &mut held.staler] {
+                *slot = moves.slot(*slot);
+            }
+        }
+        self.by_sock.values_mut().for_each(|slot| *slot = moves.slot(*slot));
+        self.by_sock.shrink_to_fit();
+        self.freshest = moves.slot(self.freshest);
+        self.stalest = moves.slot(self.stalest);
+        moves
     }
 
     /// Marks a life as just changed.

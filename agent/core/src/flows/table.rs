@@ -44,6 +44,9 @@ impl Default for Limits {
     }
 }
 
+/// Slots that are never given back: some 400 kB.
+const ROOM: usize = 1024;
+
 /// What became of records and connections, since the start of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -59,6 +62,8 @@ pub struct Counts {
     pub contradictions: u64,
     /// Given up because the table was full; counted among the closed, the half open or the orphans as well.
     pub evicted: u64,
+    /// Given up because memory was short; counted likewise.
+    pub shed: u64,
     /// Incoming handshakes that never finished; not reported.
     pub half_open: u64,
     /// Records that told of a connection already reported as over; dropped.
@@ -76,6 +81,8 @@ pub struct Table {
     pub(super) tombstones: Tombstones,
     /// Lives on hold, by the record time at which they are given up waiting for.
     held: VecDeque<(u64, Handle)>,
+    /// Most connections held since [`Table::tidy`] last looked.
+    most: usize,
     /// The latest time told by a record or by the caller.
     pub(super) now_ns: u64,
     limits: Limits,
@@ -90,13 +97,14 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table. Its memory grows with the connections held and is then reused.
+    /// An empty table. Its memory grows with the connections held, is reused, and shrinks by [`Table::tidy`].
     pub fn new(limits: Limits) -> Self {
         Self {
             arena: Arena::new(),
             listeners: Listeners::new(),
             tombstones: Tombstones::new(limits.tombstones),
             held: VecDeque::new(),
+            most: 0,
             now_ns: 0,
             limits: Limits { connections: limits.connections.max(1), ..limits },
             counts: Counts::default(),
@@ -160,6 +168,44 @@ impl Table {
                 _ => self.finish(handle.slot, out),
             }
         }
+    }
+
+    /// Gives memory back if most of it was not needed since the last call: so a burst is paid for once, and a
+    /// table that fills again and again keeps its room. To be called every few seconds; whether it did.
+    pub fn tidy(&mut self) -> bool {
+        let needed = std::mem::replace(&mut self.most, self.arena.len());
+        let wasteful = self.arena.slots() > ROOM && needed < self.arena.slots() / 4;
+        if wasteful {
+            self.compact();
+        }
+        wasteful
+    }
+
+    /// Gives up an eighth of the connections, those that changed longest ago, and all memory that is not
+    /// needed. Each is reported as it was last seen.
+    pub fn shed(&mut self, out: &mut Vec<Flow>) {
+        for _ in 0..self.arena.len().div_ceil(8) {
+            let Some(stalest) = self.arena.stalest() else { break };
+            self.counts.shed += 1;
+            self.finish(stalest, out);
+        }
+        self.compact();
+    }
+
+    pub(super) fn compact(&mut self) {
+        let Self { arena, held, sweeping, .. } = self;
+        held.retain(|(_, handle)| arena.holds(*handle));
+        sweeping.retain(|handle| arena.holds(*handle));
+        let moves = arena.compact();
+        for (_, handle) in held.iter_mut() {
+            *handle = moves.handle(*handle);
+        }
+        for handle in sweeping.iter_mut() {
+            *handle = moves.handle(*handle);
+        }
+        held.shrink_to_fit();
+        self.cursor = moves.cursor(self.cursor);
+        self.most = self.arena.len();
     }
 
     /// Connections held, those that wait to be reported included.
@@ -336,6 +382,7 @@ impl Table {
         self.counts.begun += 1;
         self.listeners.forget(sock, at_ns);
         let (slot, newer) = self.arena.insert(Connection::new(sock), at_ns);
+        self.most = self.most.max(self.arena.len());
         // An owner record alone proves no other life: it may belong to this one.
         let newer = newer.and_then(|newer| self.arena.get(newer)).filter(|newer| newer.ends.is_some());
         if let Some(newer_ns) = newer.map(Connection::first_ns) {

@@ -145,6 +145,35 @@ impl Entries {
         Some(entry)
     }
 
+    /// Places ever made.
+    pub(super) fn places(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Gives the memory of empty places back. Entries move to the first ones; returns where each went, by its
+    /// former place.
+    pub(super) fn compact(&mut self) -> Vec<At> {
+        let mut next = 0;
+        let place = |linked: &Option<Linked>| {
+            let place = if linked.is_some() { next } else { NOWHERE };
+            next += u32::from(linked.is_some());
+            place
+        };
+        let moves: Vec<At> = self.slab.iter().map(place).collect();
+        let moved = |at: At| moves.get(at as usize).copied().unwrap_or(NOWHERE);
+        self.slab.retain(Option::is_some);
+        self.slab.shrink_to_fit();
+        self.free = Vec::new();
+        for Linked { entry, newer, older } in self.slab.iter_mut().flatten() {
+            for at in [newer, older, &mut entry.parent] {
+                *at = moved(*at);
+            }
+        }
+        self.newest.values_mut().for_each(|at| *at = moved(*at));
+        self.newest.shrink_to_fit();
+        moves
+    }
+
     /// Has `older` follow `newer`.
     fn link(&mut self, newer: At, older: At) {
         if let Some(linked) = self.linked_mut(newer) {

@@ -127,6 +127,11 @@ impl Images {
         self.bytes
     }
 
+    /// Gives back the memory that waits to be used again.
+    pub(super) fn shrink(&mut self) {
+        self.spares = Default::default();
+    }
+
     /// An image with room for `text` bytes of strings, filled by `fill`.
     fn fill(&mut self, text: usize, fill: impl FnOnce(&mut Image)) -> Held {
         let class = SIZES.iter().position(|size| *size >= text);

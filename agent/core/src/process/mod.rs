@@ -92,6 +92,8 @@ pub struct Counters {
     pub evicted_ended: u64,
     /// Live executions dropped for room.
     pub evicted_live: u64,
+    /// Ended executions dropped because memory was short.
+    pub shed: u64,
     /// Executions dropped for room before they were reported.
     pub unreported: u64,
 }

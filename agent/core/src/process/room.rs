@@ -18,7 +18,12 @@ pub(super) struct Room {
     pub(super) held: usize,
     /// All entries, held ones first and old ones before new: made when room must be found.
     by_age: Vec<(bool, u64, TaskKey, At)>,
+    /// Most entries since [`ProcessTable::tidy`] last looked.
+    most: usize,
 }
+
+/// Places that are never given back: some 200 kB.
+const ROOM: usize = 1024;
 
 /// One part in this many of the table may be held for children.
 const HELD_PART: usize = 8;
@@ -45,6 +50,40 @@ impl ProcessTable {
         }
     }
 
+    /// Gives memory back if most of it was not needed since the last call: so a burst is paid for once, and a
+    /// table that fills again and again keeps its room. To be called every few seconds, between records;
+    /// whether it did.
+    pub fn tidy(&mut self) -> bool {
+        let needed = std::mem::replace(&mut self.room.most, self.entries.len());
+        let wasteful = self.entries.places() > ROOM && needed < self.entries.places() / 4;
+        if wasteful {
+            self.compact();
+        }
+        wasteful
+    }
+
+    /// Forgets everything that has ended, and gives back all memory that is not needed, as of `at_ns` (boot
+    /// time).
+    pub fn shed(&mut self, at_ns: u64) {
+        while let Some((_, at)) = self.room.ended.pop_front() {
+            self.origins.lost(at_ns);
+            self.counters.shed += 1;
+            self.remove(at, at_ns);
+        }
+        self.compact();
+    }
+
+    pub(super) fn compact(&mut self) {
+        let moves = self.entries.compact();
+        for (_, at) in &mut self.room.ended {
+            *at = moves.get(*at as usize).copied().unwrap_or(NOWHERE);
+        }
+        self.room.ended.shrink_to_fit();
+        self.room.by_age = Vec::new();
+        self.room.most = self.entries.len();
+        self.images.shrink();
+    }
+
     /// Adds an entry that is not there. The newest execution of its pid supersedes the one before; a
     /// late older one is history from the start.
     pub(super) fn insert(&mut self, mut entry: Entry, at_ns: u64) -> At {
@@ -52,6 +91,7 @@ impl ProcessTable {
         self.trace(&mut entry);
         let (key, parent) = (entry.process.key, entry.process.parent);
         let (at, before) = self.entries.insert(entry);
+        self.room.most = self.room.most.max(self.entries.len());
         self.count_in(at, &parent);
         if let Some(before) = before {
             if self.entries.newest(key.tgid) == Some(at) {

@@ -185,6 +185,12 @@ proptest! {
                 prop_assert_eq!(table.by_tgid(tgid).map(|process| process.key), model.newest(tgid));
             }
             check(&table);
+            if at_ns % 3 == 0 {
+                table.compact();
+                check(&table);
+                prop_assert_eq!(table.entries.places(), table.len());
+                prop_assert_eq!(seen(&table), model.0.clone(), "after {:?}, compacted", step);
+            }
         }
         for key in model.0.keys() {
             prop_assert!(table.ancestors(key).count() <= 128, "a circle of parents ends");
@@ -416,4 +422,35 @@ fn a_reused_pid_ends_its_former_owner() {
     assert_eq!(table.ended_ns(&key(7, 1, 0)), Some(9));
     assert_eq!(table.counters().missed_exits, 1);
     assert!(table.resolve(&key(7, 5, 0)).is_none(), "another process of that pid is not the same one");
+}
+
+#[test]
+fn memory_of_a_burst_is_given_back_once_it_is_over() {
+    let mut table = ProcessTable::new(Limits { linger_ns: 10, ..Limits::default() });
+    let many = 10_000;
+    for tgid in 1..=many {
+        apply(&mut table, &fork(tgid.into(), key(tgid, tgid.into(), 0), TaskKey::NONE));
+    }
+    for tgid in 2..=many {
+        apply(&mut table, &exit(20_000, key(tgid, tgid.into(), 0), TaskKey::NONE, 0));
+    }
+    table.expire(30_000);
+    assert!(!table.tidy(), "it was all needed a moment ago");
+    assert!(table.tidy());
+    assert_eq!((table.len(), table.entries.places()), (1, 1));
+    check(&table);
+}
+
+#[test]
+fn what_is_shed_has_ended_and_is_counted() {
+    let mut table = ProcessTable::new(Limits::default());
+    for tgid in 1..=9 {
+        apply(&mut table, &fork(tgid.into(), key(tgid, tgid.into(), 0), TaskKey::NONE));
+    }
+    for tgid in 1..=4 {
+        apply(&mut table, &exit(20, key(tgid, tgid.into(), 0), TaskKey::NONE, 0));
+    }
+    table.shed(30);
+    check(&table);
+    assert_eq!((table.len(), table.counters().shed), (5, 4));
 }

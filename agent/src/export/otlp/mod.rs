@@ -145,6 +145,16 @@ impl OtlpExporter {
         self.max_request_bytes
     }
 
+    /// Memory is short: halves the queue, see `DropCause::Memory`. Whether anything was given up.
+    pub fn shed(&self) -> bool {
+        self.queue.shed()
+    }
+
+    /// There is memory again: the queue may hold what it is configured to.
+    pub fn restore(&self) {
+        self.queue.restore();
+    }
+
     /// Most bytes that wait at once.
     pub fn queue_limit_bytes(&self) -> usize {
         self.queue.max_bytes()

@@ -49,6 +49,32 @@ fn what_is_in_flight_is_neither_evicted_nor_forgotten() {
 }
 
 #[test]
+fn what_is_given_up_for_memory_has_its_own_cause_until_there_is_enough() {
+    let queue = Queue::new(64 << 20);
+    for _ in 0..32 {
+        queue.push(batch(Signal::Logs, 1 << 20, 1), 1 << 20).unwrap();
+    }
+    let taken = now(queue.pop(Signal::Logs)).unwrap().unwrap();
+    assert!(queue.shed());
+    let held = queue.snapshot();
+    assert!(held.queue_bytes <= 17 << 20, "{held:?}");
+    let dropped = held.of(Signal::Logs).dropped(DropCause::Memory);
+    assert!(dropped >= 16 && held.of(Signal::Logs).balanced(), "{held:?}");
+    while queue.shed() {}
+    assert!(queue.snapshot().queue_bytes <= FLOOR);
+    let beside = queue.push(batch(Signal::Logs, 1 << 20, 1), 1 << 20);
+    assert_eq!(beside, Err(DropCause::Memory), "there is no room beside what is in flight");
+    assert!(queue.snapshot().of(Signal::Logs).dropped(DropCause::Memory) > dropped);
+    queue.settle(&taken, Outcome::Sent { rejected: 0 });
+    queue.restore();
+    for _ in 0..40 {
+        queue.push(batch(Signal::Logs, 1 << 20, 1), 1 << 20).unwrap();
+    }
+    let counts = *queue.snapshot().of(Signal::Logs);
+    assert!(counts.balanced() && counts.dropped(DropCause::QueueFull) == 0 && counts.queued >= 40);
+}
+
+#[test]
 fn a_closed_queue_gives_what_it_has_and_takes_nothing() {
     let queue = Queue::new(10_000);
     queue.push(batch(Signal::Traces, 10, 7), 1000).unwrap();

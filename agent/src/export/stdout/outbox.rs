@@ -23,6 +23,9 @@ const SPARE: usize = 4;
 /// Into a pipe with room for as much, so much is written at once or not at all (`PIPE_BUF`).
 const AT_ONCE: usize = 4096;
 
+/// What is held however short memory is.
+const FLOOR: usize = 128 * 1024;
+
 /// Takes whole lines, and gives them to a thread that writes them. Clones are the same outbox.
 #[derive(Clone, Debug)]
 pub struct Outbox(Arc<Shared>);
@@ -36,6 +39,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     max_bytes: usize,
+    /// The bound of now: lower while memory is short.
+    bound: usize,
     chunks: VecDeque<Chunk>,
     /// Memory of the chunks, the one that is being written included.
     bytes: usize,
@@ -62,6 +67,7 @@ impl Outbox {
     pub fn start(out: impl Write + AsFd + Send + 'static, max_bytes: usize) -> io::Result<Self> {
         let state = State {
             max_bytes,
+            bound: max_bytes,
             chunks: VecDeque::new(),
             bytes: 0,
             spare: Vec::new(),
@@ -84,6 +90,21 @@ impl Outbox {
     /// The bound it was made with.
     pub fn max_bytes(&self) -> usize {
         self.0.lock().max_bytes
+    }
+
+    /// Memory is short: from now on holds half of what it holds now at most, and drops its oldest lines beyond.
+    /// Whether it dropped any: 128 KiB are always left.
+    pub fn shed(&self) -> bool {
+        let mut state = self.0.lock();
+        state.bound = (state.bytes / 2).max(FLOOR).min(state.bound);
+        state.spare = Vec::new();
+        state.evict(0)
+    }
+
+    /// The bound is again what it was made with.
+    pub fn restore(&self) {
+        let mut state = self.0.lock();
+        state.bound = state.max_bytes;
     }
 
     /// Takes nothing more, waits until all is written or `deadline` has come, and gives up what is left. What
@@ -142,15 +163,9 @@ impl State {
             last.lines += lines;
         } else {
             let needed = text.len().max(CHUNK);
-            while self.bytes + needed > self.max_bytes
-                && let Some(oldest) = self.chunks.pop_front()
-            {
-                self.counts.queued -= oldest.lines;
-                self.counts.lose(DropCause::QueueFull, oldest.lines);
-                self.release(oldest.text);
-            }
-            if self.bytes + needed > self.max_bytes {
-                self.counts.lose(DropCause::QueueFull, lines);
+            self.evict(needed);
+            if self.bytes + needed > self.bound {
+                self.counts.lose(self.want_of_room(), lines);
                 return Ok(());
             }
             let mut fresh = self.spare.pop().unwrap_or_default();
@@ -161,6 +176,26 @@ impl State {
         }
         self.counts.queued += lines;
         Ok(())
+    }
+
+    /// Drops the oldest chunks until `bytes` more fit or nothing is left; whether it dropped any.
+    fn evict(&mut self, bytes: usize) -> bool {
+        let cause = self.want_of_room();
+        let mut any = false;
+        while self.bytes + bytes > self.bound
+            && let Some(oldest) = self.chunks.pop_front()
+        {
+            self.counts.queued -= oldest.lines;
+            self.counts.lose(cause, oldest.lines);
+            self.release(oldest.text);
+            any = true;
+        }
+        any
+    }
+
+    /// Why there is no room.
+    fn want_of_room(&self) -> DropCause {
+        if self.bound < self.max_bytes { DropCause::Memory } else { DropCause::QueueFull }
     }
 
     /// Memory of a chunk that is done with.
@@ -356,6 +391,7 @@ mod tests {
     fn small_writes_share_a_chunk_and_chunks_are_used_again() {
         let mut state = State {
             max_bytes: 1 << 20,
+            bound: 1 << 20,
             chunks: VecDeque::new(),
             bytes: 0,
             spare: Vec::new(),

@@ -546,3 +546,32 @@ fn a_full_table_gives_up_the_connection_that_changed_longest_ago() {
     bench.advance(1_000);
     assert_eq!((bench.flows.len(), bench.table.counts().late), (1, 1));
 }
+
+#[test]
+fn memory_of_a_burst_is_given_back_once_it_is_over() {
+    let mut bench = Bench::new(Limits::default());
+    let socket = |at: u64| Socket { sock: 0x1000 + at, ..client() };
+    for at in 0..10_000 {
+        bench.table.apply(&socket(at).open(task(7)), 10 + at, &mut bench.flows);
+    }
+    for at in 1..10_000 {
+        bench.table.apply(&socket(at).fail(111), 20_000 + at, &mut bench.flows);
+    }
+    assert!(!bench.table.tidy(), "it was all needed a moment ago");
+    assert!(bench.table.tidy());
+    assert_eq!((bench.table.len(), bench.table.arena.slots()), (1, 1));
+    bench.table.apply(&socket(0).fail(111), 40_000, &mut bench.flows);
+    assert_eq!((bench.table.len(), bench.flows.len()), (0, 10_000));
+}
+
+#[test]
+fn the_stalest_are_shed_reported_and_counted() {
+    let mut bench = Bench::new(Limits::default());
+    for at in 0..80 {
+        let socket = Socket { sock: 0x1000 + at, ..client() };
+        bench.table.apply(&socket.open(task(7)), 10 + at, &mut bench.flows);
+    }
+    bench.table.shed(&mut bench.flows);
+    assert_eq!((bench.table.len(), bench.flows.len(), bench.table.counts().shed), (70, 10, 10));
+    assert!(bench.flows.iter().all(|flow| flow.start_ns < 20 && flow.reason == CloseReason::Lost));
+}

@@ -282,6 +282,8 @@ fn play(world: &World, mode: Mode, limits: Limits, cycle_ms: u64) -> Bench {
             bench.table.advance(sure_ns, &mut bench.flows);
             sweep_all(world, &mut bench, now_ns, sweeps);
             sweeps += 1;
+            bench.table.compact();
+            assert_eq!(bench.table.arena.slots(), bench.table.len());
             due_ns = delivery.arrives_ns + cycle_ms * MS;
         }
         if mode.jitter {
