@@ -75,31 +75,35 @@ pub fn open_close(count: usize, say: Say<'_>) -> anyhow::Result<()> {
 /// W2: a TCP connection over loopback: connect, accept, one byte, closed by both. One thread does both ends.
 pub fn connect(count: usize, say: Say<'_>) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let port = listener.local_addr()?.port();
-    timed(count, say, |index| {
-        // Destinations vary, so that no connection waits for the TIME_WAIT of an earlier one.
-        let to = SocketAddr::from((super::sockets::loopback(index), port));
-        let mut client = TcpStream::connect(to)?;
-        let (mut server, _) = listener.accept()?;
-        client.write_all(b"x")?;
-        let mut byte = [0];
-        server.read_exact(&mut byte)?;
-        drop(client);
-        if server.read(&mut byte)? != 0 {
-            bail!("a byte that nobody sent");
-        }
-        Ok(())
-    })
+    timed(count, say, |index| exchange(&listener, index))
+}
+
+/// One connection of [`connect`].
+fn exchange(listener: &TcpListener, index: usize) -> anyhow::Result<()> {
+    // Destinations vary, so that no connection waits for the TIME_WAIT of an earlier one.
+    let to = SocketAddr::from((super::sockets::loopback(index), listener.local_addr()?.port()));
+    let mut client = TcpStream::connect(to)?;
+    let (mut server, _) = listener.accept()?;
+    client.write_all(b"x")?;
+    let mut byte = [0];
+    server.read_exact(&mut byte)?;
+    drop(client);
+    if server.read(&mut byte)? != 0 {
+        bail!("a byte that nobody sent");
+    }
+    Ok(())
 }
 
 /// W3: a process made, `/bin/true` run in it, its end waited for.
 pub fn exec(count: usize, say: Say<'_>) -> anyhow::Result<()> {
-    timed(count, say, |_| {
-        let mut command = Command::new("/bin/true");
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        let status = command.status()?;
-        if status.success() { Ok(()) } else { bail!("/bin/true ended with {status}") }
-    })
+    timed(count, say, |_| run_true())
+}
+
+fn run_true() -> anyhow::Result<()> {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { bail!("/bin/true ended with {status}") }
 }
 
 /// W5: `count` blocks of 256 KiB over one loopback connection, read by a second thread.
@@ -131,13 +135,40 @@ pub fn bulk(count: usize, say: Say<'_>) -> anyhow::Result<()> {
 /// W8: `count` times a socket begins and stops to listen, on as many threads as there are CPUs: the cheapest
 /// work that makes records, two each time. As fast as it goes.
 pub fn burst(count: usize, say: Say<'_>) -> anyhow::Result<()> {
+    on_every_cpu(count, say, |_, share| listen_and_stop(&listening()?, share))
+}
+
+/// Connections of [`mix`] for each of its processes.
+const CONNECTIONS: usize = 32;
+
+/// `count` connections as [`connect`] makes them, on as many threads as there are CPUs, and a process for every
+/// 32 of them: forked, `/bin/true` run in it, waited for. As fast as it goes.
+pub fn mix(count: usize, say: Say<'_>) -> anyhow::Result<()> {
+    on_every_cpu(count, say, |thread, share| {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        for index in 0..share {
+            exchange(&listener, thread * share + index)?;
+            if index % CONNECTIONS == 0 {
+                run_true()?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Does `work` on a thread for each CPU, which gets the thread's number and its share of `count`; says what
+/// that took.
+fn on_every_cpu(
+    count: usize,
+    say: Say<'_>,
+    work: impl Fn(usize, usize) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism()?.get();
-    let start = Instant::now();
-    let cpu = cpu_ns()?;
+    let (start, cpu) = (Instant::now(), cpu_ns()?);
+    let work = &work;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(move || listen_and_stop(&listening()?, count / threads)))
-            .collect();
+        let workers: Vec<_> =
+            (0..threads).map(|thread| scope.spawn(move || work(thread, count / threads))).collect();
         workers.into_iter().try_for_each(|worker| match worker.join() {
             Ok(result) => result,
             Err(_) => bail!("a thread panicked"),

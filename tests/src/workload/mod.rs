@@ -10,6 +10,7 @@ pub mod held;
 pub mod processes;
 pub mod puppet;
 pub mod races;
+pub mod sink;
 pub mod sockets;
 
 use std::ffi::OsString;
@@ -28,9 +29,11 @@ workload large --bytes N
 workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
 workload puppet          (then lines on stdin: see its source)
 workload demo
-workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst --count N
+workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst | fixed-mix
+         --count N
 workload fixed-paced --count N     (N a second, for ten seconds)
-workload idle-sockets --count N    (until stdin ends)";
+workload idle-sockets --count N    (until stdin ends)
+workload sink                      (an OTLP receiver that throws everything away, until stdin ends)";
 
 /// Runs `workload ARGUMENTS…`.
 pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
@@ -58,7 +61,9 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "fixed-exec" => fixed::exec(number(options, "--count")?, &mut say),
         "fixed-bulk" => fixed::bulk(number(options, "--count")?, &mut say),
         "fixed-burst" => fixed::burst(number(options, "--count")?, &mut say),
+        "fixed-mix" => fixed::mix(number(options, "--count")?, &mut say),
         "fixed-paced" => fixed::paced(number(options, "--count")?, &mut say),
+        "sink" => sink::run(&mut say),
         "idle-sockets" => fixed::idle_sockets(number(options, "--count")?, &mut say),
         other => match endings::find(other) {
             Some(run) => run(&mut say),

@@ -46,12 +46,22 @@ impl Agent {
     /// Starts `binary`, or the release build, on the cgroup: no output, no OTLP endpoint. Returns when it is
     /// ready.
     pub(super) fn start(scope: &Path, binary: Option<&Path>) -> Result<Self> {
+        Self::launch(scope, binary, None)
+    }
+
+    /// As [`Agent::start`], the release build, which exports to an OTLP endpoint.
+    pub(super) fn exporting(scope: &Path, endpoint: &str) -> Result<Self> {
+        Self::launch(scope, None, Some(endpoint))
+    }
+
+    fn launch(scope: &Path, binary: Option<&Path>, endpoint: Option<&str>) -> Result<Self> {
         // Free now; nobody else on this machine looks for a port in the next moment.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let mut command =
             Command::new(binary.map_or_else(|| target_dir().join("release/tarsier"), Path::to_owned));
         command.args(["run", "--output", "none", "--admin-socket", "", "--listen", &address]);
         command.arg("--scope-cgroup").arg(scope).env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+        command.args(endpoint.iter().flat_map(|endpoint| ["--otlp-endpoint", endpoint]));
         let begin = Instant::now();
         let mut child = Running(
             command
@@ -84,17 +94,18 @@ impl Agent {
         Ok(Look { cpu_ns, metrics })
     }
 
-    /// As [`Agent::look`], once every record of the kernel side has been read: the agent serves its
-    /// counters and does not announce changes, so this asks again.
+    /// As [`Agent::look`], once every record of the kernel side has been read and every item been sent: the
+    /// agent serves its counters and does not announce changes, so this asks again.
     pub(super) fn drained(&self) -> Result<Look> {
         let end = Instant::now() + DRAIN;
         loop {
             let look = self.look()?;
-            if look.sum("tarsier_records_received_total") + look.lost() >= look.records() {
+            let read = look.sum("tarsier_records_received_total") + look.lost() >= look.records();
+            if read && look.sum("tarsier_exporter_waiting_items") == 0 {
                 return Ok(look);
             }
             if Instant::now() > end {
-                bail!("records are missing from the ledger:\n{}", look.metrics);
+                bail!("records are missing from the ledger, or items wait:\n{}", look.metrics);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -154,6 +165,16 @@ impl Look {
     pub(super) fn by_label(&self, metric: &str) -> BTreeMap<String, u64> {
         let value_of = |labels: &str| labels.split('"').nth(1).unwrap_or_default().to_owned();
         self.series(metric).map(|(labels, value)| (value_of(labels), value)).collect()
+    }
+
+    /// A metric with a label `outcome`, by that.
+    pub(super) fn by_outcome(&self, metric: &str) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (labels, value) in self.series(metric) {
+            let outcome = labels.split_once("outcome=\"").and_then(|(_, rest)| rest.split('"').next());
+            *sums.entry(outcome.unwrap_or_default().to_owned()).or_default() += value;
+        }
+        sums
     }
 
     fn series<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = (&'a str, u64)> {

@@ -11,7 +11,7 @@ use super::daemon::Agent;
 use super::figures::{Run, time};
 use super::workload_command;
 use crate::demo::{Cgroup, Running};
-use crate::shell::{capture, say};
+use crate::shell::{capture, say, target_dir};
 
 /// Times that a socket of the burst listens and stops: 400,000 records.
 const BURST: usize = 200_000;
@@ -50,25 +50,66 @@ pub(super) fn burst(cgroup: &Cgroup) -> Result<String> {
     Ok(out)
 }
 
-/// Ten seconds of a rate that nodes do not exceed.
+/// Connections of the mix: some ten seconds of work.
+const MIX: usize = 300_000;
+
+/// A rate that nodes do not exceed: ten seconds of it, made of records that are cheap to make; and as much as
+/// the machine can do of processes and connections, without and with an exporter.
 pub(super) fn sustained(cgroup: &Cgroup) -> Result<String> {
+    let mut out = String::from(
+        "## Sustained load\n\n| load | exporter | records | rate | lost | agent CPU/record | at 200k records/s | budget |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
     say(&format!("{RATE} records/s for ten seconds"));
-    let run = loaded(cgroup, "fixed-paced", usize::try_from(RATE / 2)?)?;
-    let seconds = run.wall_ns as f64 / 1e9;
-    Ok(format!(
-        "## Sustained load\n\n| records | rate | lost | agent CPU | budget |\n|---|---|---|---|---|\n\
-         | {} | {:.0} records/s | {} | {:.4} cores, {} per record | 0.15 cores, no loss |\n\n",
-        run.records,
-        run.records as f64 / seconds,
-        run.lost,
-        run.agent_ns as f64 / run.wall_ns as f64,
-        time(run.agent_ns as f64 / run.records.max(1) as f64)
-    ))
+    let paced = || loaded(cgroup, "fixed-paced", usize::try_from(RATE / 2)?);
+    row(&mut out, "listen and stop, paced", "none", &paced()?)?;
+    say("as many processes and connections as the machine makes");
+    row(&mut out, "connections and processes", "none", &loaded(cgroup, "fixed-mix", MIX)?)?;
+    let (sink, endpoint) = sink()?;
+    let agent = Agent::exporting(cgroup.path(), &endpoint)?;
+    row(&mut out, "connections and processes", "OTLP", &under(cgroup, agent, "fixed-mix", MIX)?)?;
+    drop(sink);
+    out.push_str(
+        "\nThe mix is a thread per CPU, each making connections (W2) and one process (W3) for 32 of them, as fast as \
+         it goes while the agent, and with OTLP the receiver, want the same two CPUs. *At 200k records/s* is the cost of a \
+         record times that rate; the rate itself is what this machine could make.\n\n",
+    );
+    Ok(out)
 }
 
-/// One run of a workload under an agent of its own. Every record is accounted for, lost or not.
+fn row(out: &mut String, load: &str, exporter: &str, run: &Run) -> Result<()> {
+    let each = run.agent_ns as f64 / run.records.max(1) as f64;
+    Ok(writeln!(
+        out,
+        "| {load} | {exporter} | {} | {:.0}/s | {} | {} | {:.3} cores | 0.15 cores, no loss |",
+        run.records,
+        run.records as f64 / (run.wall_ns as f64 / 1e9),
+        run.lost,
+        time(each),
+        each * RATE as f64 / 1e9
+    )?)
+}
+
+/// A receiver that throws everything away, in a process of its own until it is dropped, and its endpoint.
+fn sink() -> Result<(Running, String)> {
+    let mut command = Command::new(target_dir().join("release/tarsier-itest"));
+    command.args(["workload", "sink"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = Running(command.spawn().context("starting the receiver")?);
+    let stdout = child.0.stdout.take().context("its output is piped")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let endpoint = line.split('"').nth(3).with_context(|| format!("the receiver said {line}"))?;
+    Ok((child, endpoint.to_owned()))
+}
+
+/// One run of a workload under an agent of its own.
 fn loaded(cgroup: &Cgroup, workload: &str, count: usize) -> Result<Run> {
-    let agent = Agent::start(cgroup.path(), None)?;
+    under(cgroup, Agent::start(cgroup.path(), None)?, workload, count)
+}
+
+/// One run of a workload under `agent`, which then ends. Every record is accounted for, lost or not, and every
+/// item is sent.
+fn under(cgroup: &Cgroup, agent: Agent, workload: &str, count: usize) -> Result<Run> {
     let before = agent.look()?;
     let line = capture(&mut workload_command(cgroup, &[workload, "--count", &count.to_string()]))?;
     let mut run = Run::parse(&line)?;
@@ -79,6 +120,10 @@ fn loaded(cgroup: &Cgroup, workload: &str, count: usize) -> Result<Run> {
     agent.stop()?;
     if run.records < 2 * run.operations {
         bail!("{workload}: {} operations made only {} records", run.operations, run.records);
+    }
+    let items = after.by_outcome("tarsier_exporter_items_total");
+    if ["rejected", "dropped"].iter().any(|outcome| items.get(*outcome).is_some_and(|items| *items > 0)) {
+        bail!("{workload}: items were not sent: {items:?}");
     }
     Ok(run)
 }
