@@ -9,11 +9,13 @@
 //! Variants are each a prefix of the way, run in turn (A B C … C B A), so that a stage is the difference of two:
 //! `decode` (bytes to events), `tables` (and all tables, nothing encoded), `encode` (and OTLP requests, thrown
 //! away), `send` (and gRPC to a receiver in another process that throws them away). Per record: CPU time of the
-//! process (all threads), allocations by a counting allocator. `instructions`: run one pass under
-//! `valgrind --tool=callgrind --toggle-collect='*one_pass*'`.
+//! process (all threads), allocations by a counting allocator. Instructions: run one variant under
+//! `valgrind --tool=callgrind --toggle-collect='*one_pass*'`. `--floor`: what the machine takes for the steps that
+//! no code can leave out.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark is a command for people")]
 
 mod allocations;
+mod floor;
 mod moved;
 mod receiver;
 
@@ -67,8 +69,11 @@ fn main() {
         variants: Variant::ALL.to_vec(),
     };
     while let Some(word) = arguments.next() {
-        if word == "--receiver" {
-            return receiver::serve();
+        match word.as_str() {
+            "--receiver" => return receiver::serve(),
+            "--drain" => return floor::drain(),
+            "--floor" => return floor::report(),
+            _ => {}
         }
         let value = arguments.next().unwrap_or_else(|| panic!("{word} needs a value"));
         match word.as_str() {
@@ -114,17 +119,19 @@ fn run(options: &Options) {
         }
     }
     println!(
-        "{:<8} {:>12} {:>10} {:>12} {:>12} {:>12}",
-        "variant", "ns/record", "least", "allocs/rec", "items/rec", "bytes/item"
+        "{:<8} {:>12} {:>10} {:>12} {:>12} {:>12} {:>12}",
+        "variant", "ns/record", "least", "ns/item", "allocs/rec", "items/rec", "bytes/item"
     );
     for runner in runners {
         let Figures { records, cpu_ns, least, allocations, items, bytes } = runner.figures;
         let per = |value: u64| value as f64 / records as f64;
         println!(
-            "{:<8} {:>12.1} {:>10.1} {:>12.5} {:>12.3} {:>12.1}",
+            "{:<8} {:>12.1} {:>10.1} {:>12.1} {:>12.5} {:>12.3} {:>12.1}",
             runner.variant.name(),
             per(cpu_ns),
             least,
+            // Without items (nothing is encoded) there is no cost of one.
+            if items == 0 { 0.0 } else { cpu_ns as f64 / items as f64 },
             per(allocations),
             per(items),
             bytes as f64 / items.max(1) as f64
