@@ -75,6 +75,8 @@ struct Pipeline {
     sweep: Sweep,
     /// Lines on their way to standard output.
     lines: Option<Outbox>,
+    /// The agent's own log, on its way to standard error.
+    log: Option<Outbox>,
     memory: Memory,
     wakeups: Wakeups,
     rates: view::Rates,
@@ -132,14 +134,14 @@ pub struct RunOptions {
 }
 
 /// Captures and exports until SIGINT, SIGTERM, the end of `stop_after` or of the capture's greatest size.
-/// Says what was recorded, if anything was to be.
+/// Says what was recorded, if anything was to be. `log` is where the agent's own log waits, for its account.
 ///
 /// # Errors
 /// The programs cannot be loaded, an exporter cannot start, the scope is no cgroup, the capture cannot be
 /// written.
-pub fn run(config: &Config, options: &RunOptions) -> anyhow::Result<Option<Recorded>> {
+pub fn run(config: &Config, options: &RunOptions, log: Option<Outbox>) -> anyhow::Result<Option<Recorded>> {
     let mut target = options.record.as_ref().map(Target::open).transpose()?;
-    let result = run_into(config, options, &mut target);
+    let result = run_into(config, options, log, &mut target);
     // Still here: nothing has been written to it.
     if let Some(target) = target {
         target.discard();
@@ -150,6 +152,7 @@ pub fn run(config: &Config, options: &RunOptions) -> anyhow::Result<Option<Recor
 fn run_into(
     config: &Config,
     options: &RunOptions,
+    log: Option<Outbox>,
     target: &mut Option<Target>,
 ) -> anyhow::Result<Option<Recorded>> {
     let hierarchy = Hierarchy::find()?;
@@ -199,6 +202,7 @@ fn run_into(
             failed: 0,
         },
         lines,
+        log,
         memory: Memory::new(Meter::new(config.memory.limit.map(ByteSize::get), ring_bytes)),
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),

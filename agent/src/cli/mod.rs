@@ -88,6 +88,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         out.flush()?;
         Ok(exit)
     });
+    log::close();
     result.unwrap_or_else(|error| report(&error))
 }
 

@@ -114,9 +114,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// The way from the command line into the pipeline, for every command that captures.
 pub(super) fn start(loaded: &Loaded, options: &RunOptions) -> anyhow::Result<Option<Recorded>> {
-    log::init(&loaded.config.log);
+    let log = log::init(&loaded.config.log);
     doctor::refuse(&crate::ops::doctor::blockers())?;
-    pipeline::run(&loaded.config, options)
+    pipeline::run(&loaded.config, options, log)
 }
 
 fn absolute(text: &str) -> Result<String, String> {

@@ -64,6 +64,9 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
         out.push(Metric::ExporterQueueBytes, &["stdout"], bytes as u64);
         out.push(Metric::ExporterQueueLimit, &["stdout"], lines.max_bytes() as u64);
     }
+    if let Some(log) = &pipeline.log {
+        items("stderr", "log", &log.counts().0, &mut out);
+    }
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
     let usage = usage::own();

@@ -22,6 +22,7 @@ use crate::runner::{Context, Test};
 pub(super) const TESTS: &[Test] = &[
     Test { name: "stdout/reader_that_stops_for_a_while", needs: SCENE, run: stops_for_a_while },
     Test { name: "stdout/reader_that_never_reads_again", needs: SCENE, run: never_reads_again },
+    Test { name: "stdout/one_pipe_with_the_log_that_nobody_reads", needs: SCENE, run: one_pipe },
     Test { name: "stdout/reader_that_goes_away_ends_the_agent", needs: SCENE, run: goes_away },
 ];
 
@@ -42,11 +43,16 @@ struct Printing {
 }
 
 impl Printing {
-    fn new(context: &Context) -> anyhow::Result<Self> {
+    /// `with_log`: its log goes into the same pipe.
+    fn new(context: &Context, with_log: bool) -> anyhow::Result<Self> {
         let (cgroup, receiver) = (Cgroup::new("stdout")?, Receiver::start()?);
         let (reader, writer) = std::io::pipe()?;
         let (scope, endpoint) = (cgroup.path(), receiver.endpoint());
-        let agent = Agent::start_printing(context, scope, &endpoint, SMALL, "json", writer.into())?;
+        let agent = if with_log {
+            Agent::start_into_one_pipe(context, scope, &endpoint, SMALL, writer)?
+        } else {
+            Agent::start_printing(context, scope, &endpoint, SMALL, "json", writer.into())?
+        };
         Ok(Self { agent, receiver, cgroup, reader, done: Done::default() })
     }
 
@@ -87,7 +93,7 @@ fn read(reader: PipeReader) -> anyhow::Result<Vec<Value>> {
 }
 
 fn stops_for_a_while(context: &Context) -> anyhow::Result<()> {
-    let mut printing = Printing::new(context)?;
+    let mut printing = Printing::new(context, false)?;
     printing.fill(context)?;
     let reader = printing.reader.try_clone()?;
     let reading = std::thread::spawn(|| read(reader));
@@ -114,7 +120,7 @@ fn stops_for_a_while(context: &Context) -> anyhow::Result<()> {
 }
 
 fn never_reads_again(context: &Context) -> anyhow::Result<()> {
-    let mut printing = Printing::new(context)?;
+    let mut printing = Printing::new(context, false)?;
     printing.fill(context)?;
     printing.cause(context)?;
     let Printing { agent, receiver, mut reader, done, .. } = printing;
@@ -148,9 +154,23 @@ fn never_reads_again(context: &Context) -> anyhow::Result<()> {
     equation.check()
 }
 
+/// As a container's output may be: what the agent logs waits for the same reader, who never reads.
+fn one_pipe(context: &Context) -> anyhow::Result<()> {
+    let mut printing = Printing::new(context, true)?;
+    printing.fill(context)?;
+    let Printing { agent, receiver, done, reader, .. } = printing;
+    let ended = agent.terminate(FLUSH_DEADLINE)?;
+    ensure!(ended.status.success(), "the agent ended with {}", ended.status);
+    let logs = receiver.look(|seen| seen.logs.len() as u64);
+    ensure!(logs == done.forks + done.execs + done.exits, "only {logs} logs arrived: {done:?}");
+    // Until here: with it goes the last reader.
+    drop(reader);
+    Ok(())
+}
+
 /// As `tarsier run | head` is over when `head` has seen enough.
 fn goes_away(context: &Context) -> anyhow::Result<()> {
-    let mut printing = Printing::new(context)?;
+    let mut printing = Printing::new(context, false)?;
     printing.cause(context)?;
     let mut first = BufReader::new(&printing.reader);
     let mut line = String::new();

@@ -81,6 +81,29 @@ impl Agent {
         Ok(Self { daemon, metrics, _files: files })
     }
 
+    /// As [`Agent::start_printing`], with the same pipe for its log, so that it cannot say when it is ready: waits
+    /// until it answers for its health.
+    pub fn start_into_one_pipe(
+        context: &Context,
+        scope: &Path,
+        endpoint: &str,
+        config: &str,
+        pipe: std::io::PipeWriter,
+    ) -> anyhow::Result<Self> {
+        let (command, metrics, files) = command(context, Some(scope), endpoint, config, "json")?;
+        let log = pipe.try_clone()?;
+        let daemon = Daemon::spawn_silent(command, pipe.into(), log.into()).context("the agent")?;
+        let agent = Self { daemon, metrics, _files: files };
+        let end = Instant::now() + READY_DEADLINE;
+        while let Err(error) = agent.health() {
+            if Instant::now() >= end {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(agent)
+    }
+
     fn launch(
         context: &Context,
         scope: Option<&Path>,

@@ -129,6 +129,15 @@ impl Daemon {
         Ok(Self { child, progress })
     }
 
+    /// As [`Daemon::spawn`], with a place for its stderr too: nobody hears when it is ready.
+    pub fn spawn_silent(mut command: Command, stdout: Stdio, stderr: Stdio) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        die_with_parent(&mut command);
+        let program = command.get_program().to_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { child, progress: Arc::new(Progress::default()) })
+    }
+
     fn wait_ready(&mut self, ready: &str, deadline: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + deadline;
         let mut state = self.progress.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
