@@ -14,6 +14,8 @@ use tarsier_abi::tcp::state;
 
 use crate::event::{Flow, Role};
 
+use super::pair_hash::PairHash;
+
 /// Key of the ids: 16 random bytes that the agents of a cluster share. It is not printed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct FlowKey(pub [u8; 16]);
@@ -36,6 +38,8 @@ impl fmt::Debug for FlowKey {
 #[derive(Clone)]
 pub struct FlowIds {
     hasher: SipHasher24,
+    /// The same hash, for connections that can be paired: nearly all.
+    pairs: PairHash,
 }
 
 /// The ids of one connection's span. None is ever all zero.
@@ -52,7 +56,7 @@ pub struct SpanIds {
 impl FlowIds {
     /// Ids under `key`.
     pub fn new(key: &FlowKey) -> Self {
-        Self { hasher: SipHasher24::new_with_key(&key.0) }
+        Self { hasher: SipHasher24::new_with_key(&key.0), pairs: PairHash::new(&key.0) }
     }
 
     /// The ids of a connection, live or closed. Without a proven role, or without both sequence
@@ -65,7 +69,10 @@ impl FlowIds {
         }
         let mut seed = Seed::new(flow.isn);
         seed.alone(flow);
-        SpanIds { trace: self.trace(&mut seed), span: self.span(&mut seed, SINGLE), parent: None }
+        let trace = trace(self.hash(&mut seed, TRACE));
+        let mut half = [0; 8];
+        half.copy_from_slice(&self.hash(&mut seed, SINGLE)[..8]);
+        SpanIds { trace, span: span(half), parent: None }
     }
 
     /// The ids of an established connection by its sequence numbers (client's, server's); `None`
@@ -74,33 +81,29 @@ impl FlowIds {
         if isn.0 == 0 || isn.1 == 0 || role == Role::Unknown {
             return None;
         }
-        let mut seed = Seed::new(isn);
-        let trace = self.trace(&mut seed);
-        let client = self.span(&mut seed, CLIENT);
+        let trace = trace(self.pairs.whole(TRACE, isn));
+        let client = span(self.pairs.half(CLIENT, isn));
         if role == Role::Client {
             return Some(SpanIds { trace, span: client, parent: None });
         }
-        Some(SpanIds { trace, span: self.span(&mut seed, SERVER), parent: Some(client) })
-    }
-
-    fn trace(&self, seed: &mut Seed) -> [u8; 16] {
-        let mut id = self.hash(seed, TRACE);
-        id[15] |= u8::from(id == [0; 16]);
-        id
-    }
-
-    fn span(&self, seed: &mut Seed, domain: u8) -> [u8; 8] {
-        let hash = self.hash(seed, domain);
-        let mut id = [0; 8];
-        id.copy_from_slice(&hash[..8]);
-        id[7] |= u8::from(id == [0; 8]);
-        id
+        Some(SpanIds { trace, span: span(self.pairs.half(SERVER, isn)), parent: Some(client) })
     }
 
     fn hash(&self, seed: &mut Seed, domain: u8) -> [u8; 16] {
         seed.bytes[0] = domain;
         self.hasher.hash(&seed.bytes[..seed.len]).as_bytes()
     }
+}
+
+/// All zero is no id.
+fn trace(mut id: [u8; 16]) -> [u8; 16] {
+    id[15] |= u8::from(id == [0; 16]);
+    id
+}
+
+fn span(mut id: [u8; 8]) -> [u8; 8] {
+    id[7] |= u8::from(id == [0; 8]);
+    id
 }
 
 impl fmt::Debug for FlowIds {

@@ -16,6 +16,7 @@ pub mod ids;
 mod image;
 mod logs;
 mod metrics;
+mod pair_hash;
 mod prefix;
 mod process;
 mod record;
