@@ -1,7 +1,7 @@
 //! The version of the records follows the records.
 
 /// What the records were when [`tarsier_abi::ABI`] was last set.
-const RECORDS: (u32, u32) = (2, 2_337_714_607);
+const RECORDS: (u32, u32) = (2, 2_857_554_852);
 
 #[test]
 fn a_changed_record_changes_the_abi_version() {
@@ -14,10 +14,11 @@ fn a_changed_record_changes_the_abi_version() {
         include_str!("../../../../ebpf/abi/src/exit.rs"),
         include_str!("../../../../ebpf/abi/src/tcp.rs"),
     ] {
-        // Fields and values, without words about them and without where programs attach.
+        // Fields and values, without words about them, functions, and where programs attach.
         for line in source.lines().map(str::trim) {
             let field = line.starts_with("pub ") || line.contains(" = ") && line.ends_with(',');
-            if field && !line.starts_with("pub mod") && !line.starts_with("pub const ATTACH") {
+            let no_field = ["pub mod", "pub const fn", "pub const ATTACH"];
+            if field && !no_field.iter().any(|start| line.starts_with(start)) {
                 hasher.update(line.as_bytes());
             }
         }
