@@ -2,12 +2,12 @@
 //! kernel programs, and everything after it is whole again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
 
 use anyhow::{Context as _, bail, ensure};
 use tarsier_abi::Sensor;
 
-use super::{FAST_SCENE, connections, processes, workload};
+use super::{FAST_SCENE, SCENE, connections, processes, workload};
 use crate::harness::accounts::{Account, Done};
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
@@ -19,13 +19,13 @@ use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "rings/overflow_by_burst", needs: FAST_SCENE, run: overflow_by_burst },
-    Test { name: "rings/agent_stopped_under_load", needs: FAST_SCENE, run: agent_stopped },
+    Test { name: "rings/agent_stopped_under_load", needs: SCENE, run: agent_stopped },
 ];
 
 /// The smallest rings; sweeps that soon find connections whose close record was lost.
 const SMALL: &str = "rings: {priority_bytes: 64KiB, bulk_bytes: 64KiB}\nflows: {interval: 1s}\n";
-/// How long the agent is stopped.
-const STOPPED: Duration = Duration::from_secs(5);
+/// Processes and connections that a load makes at a time.
+const STEP: usize = 25;
 
 fn lost(ledger: &Ledger, sensor: Sensor) -> anyhow::Result<u64> {
     ledger.count(ledger::LOST, &[("sensor", sensor.name()), ("reason", "ring_full")])
@@ -90,32 +90,41 @@ fn agent_stopped(context: &Context) -> anyhow::Result<()> {
     let over = AtomicBool::new(false);
     let mut done = std::thread::scope(|scope| -> anyhow::Result<Done> {
         // Before it is stopped, all the while, and after: as long as the load lasts.
-        let load = |cause: fn(&Context, &Cgroup, usize) -> anyhow::Result<Done>, count| {
-            let (over, cgroup) = (&over, &cgroup);
-            scope.spawn(move || {
+        let load = |cause: fn(&Context, &Cgroup, usize) -> anyhow::Result<Done>, most: usize| {
+            let (over, cgroup, (count, counted)) = (&over, &cgroup, channel());
+            let thread = scope.spawn(move || {
                 let mut done = Done::default();
                 while !over.load(Ordering::Acquire) {
-                    done += cause(context, cgroup, count)?;
+                    done += cause(context, cgroup, STEP)?;
+                    // Nobody may be waiting for it.
+                    let _ = count.send(());
                 }
                 anyhow::Ok(done)
-            })
+            });
+            (thread, counted, most / STEP)
         };
-        let loads = [load(processes, 50), load(connections, context.many(500))];
-        agent.wait_ledger("beginning of the load", ARRIVAL, |ledger| Ok(ledger.sent("logs")? > 0.0))?;
-        agent.pause()?;
-        // The one thing that is about time: so long it does not run.
-        let end = Instant::now() + STOPPED;
-        std::thread::sleep(end.saturating_duration_since(Instant::now()));
-        agent.resume()?;
+        // By the size of their records, each fills its rings, of which there is one for each of four CPUs.
+        let most = if context.emulated { (150, 400) } else { (400, 1_200) };
+        let loads = [load(processes, most.0), load(connections, most.1)];
+        let all = agent
+            .wait_ledger("beginning of the load", ARRIVAL, |ledger| Ok(ledger.sent("logs")? > 0.0))
+            .and_then(|_| agent.pause())
+            .and_then(|()| {
+                loads.iter().try_for_each(|(_, counted, steps)| {
+                    counted.try_iter().for_each(drop);
+                    (0..*steps).try_for_each(|_| counted.recv().context("a load ended"))
+                })
+            })
+            .and_then(|()| agent.resume());
         over.store(true, Ordering::Release);
         let mut done = Done::default();
-        for load in loads {
+        for (load, ..) in loads {
             match load.join() {
                 Ok(part) => done += part?,
                 Err(_) => bail!("the load panicked"),
             }
         }
-        Ok(done)
+        all.map(|()| done)
     })?;
     let ledger = agent.ledger()?;
     for sensor in [Sensor::Exec, Sensor::Tcp] {
