@@ -77,6 +77,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &str, mut options: Options) -> Result<ExitCode> {
+    if options.take("--help") || options.take("-h") {
+        println!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let consent = if options.take("--yes") || std::env::var_os("CI").is_some() {
         install::Consent::Given
     } else {
