@@ -97,11 +97,11 @@ impl Table {
                 continue;
             }
             let Some(life) = self.arena.get_mut(handle.slot) else { continue };
-            // A record may have ended it since the batch was filled.
-            let anonymous = life.is_anonymous();
-            if !life.can_be_swept() && !anonymous {
+            // Since the batch was filled, a record may have ended it, or told its numbers.
+            if !life.can_be_swept() && !life.is_anonymous() {
                 continue;
             }
+            let anonymous = life.numbers != Some((slot.tuple.base, slot.tuple.isn_peer));
             match slot.status {
                 sweep::GONE | sweep::TORN if anonymous && may_be(life, &slot.tuple) => {}
                 sweep::TORN if life.torn_rounds + 1 < TORN_ROUNDS => life.torn_rounds += 1,

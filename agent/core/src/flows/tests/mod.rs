@@ -5,6 +5,7 @@ mod claims;
 mod lives;
 mod model;
 mod numbers;
+mod orders;
 
 use std::net::{IpAddr, Ipv4Addr};
 
