@@ -24,6 +24,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         }),
         Just(bytes_of(&Frame::End)),
         any::<u64>().prop_map(|now_ns| bytes_of(&Frame::Sweep { now_ns, slots: &[] })),
+        any::<u64>().prop_map(|now_ns| bytes_of(&Frame::Shed { now_ns })),
         any::<u64>().prop_map(|boot_ns| bytes_of(&Frame::Finish(time(boot_ns)))),
     ]
 }
