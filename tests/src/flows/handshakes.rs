@@ -1,11 +1,16 @@
 //! Every way to begin: what is counted, and who is said to have connected.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use super::SCENE;
 use super::lab::{self, Case, Lab, Truth};
 use super::steps::{exchange, finish};
+use crate::harness::agent::Agent;
+use crate::harness::cgroup::Cgroup;
+use crate::harness::netns;
 use crate::harness::peer::Peer;
+use crate::harness::receiver::Receiver;
+use crate::harness::scene::{self, ARRIVAL};
 use crate::harness::segment::flag;
 use crate::runner::{Context, Test};
 
@@ -14,6 +19,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "handshakes/syn_cookies", needs: SCENE, run: syn_cookies },
     Test { name: "handshakes/crossed", needs: SCENE, run: crossed },
     Test { name: "handshakes/restored", needs: SCENE, run: restored },
+    Test { name: "handshakes/before_the_agent", needs: SCENE, run: older },
 ];
 
 fn plain(context: &Context) -> anyhow::Result<()> {
@@ -181,4 +187,41 @@ fn restored_full(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     exchange(lab, "a", &mut peer, 25, 15)?;
     finish(lab, "a", &mut peer)?;
     Ok(Truth::client(&peer).of_unknown_role().bytes(35, 15))
+}
+
+/// Nobody saw their handshakes: a client, a server, and one whose listener has no backlog to be known by.
+fn older(context: &Context) -> anyhow::Result<()> {
+    let (cgroup, receiver) = (Cgroup::new("older")?, Receiver::start()?);
+    let puppet = scene::itest(&context.itest, cgroup.path(), lab::PUPPET)?;
+    let lab = netns::within(|| Lab::new(puppet))?;
+    let mut client = lab.connect("client", 7_000)?;
+    let mut servers = Vec::new();
+    for (name, port, backlog) in [("server", 7_001, 16), ("without", 7_002, 0)] {
+        lab.listen_by("tcp", port, backlog)?;
+        let mut peer = lab.caller(port);
+        peer.send(flag::SYN, 0)?;
+        lab.answered(&mut peer)?;
+        peer.ack()?;
+        lab.tell(&format!("accept {name} listener"))?;
+        // Two sockets of one name are two.
+        lab.tell(&format!("rename listener {name}-listener"))?;
+        servers.push((name, peer));
+    }
+    exchange(&lab, "client", &mut client, 100, 50)?;
+    let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
+    exchange(&lab, "client", &mut client, 5, 6)?;
+    finish(&lab, "client", &mut client)?;
+    let mut truths = vec![Truth::client(&client).bytes(5, 6)];
+    for (name, peer) in &mut servers {
+        exchange(&lab, name, peer, 7, 8)?;
+        finish(&lab, name, peer)?;
+        truths.push(Truth::server(peer).bytes(7, 8));
+    }
+    for truth in truths {
+        let span = receiver.wait("span", ARRIVAL, |seen| truth.find(seen).next().cloned())?;
+        if let Some(wrong) = truth.differs(&span) {
+            bail!("{}: {wrong}", truth.kernel);
+        }
+    }
+    agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true)).map(drop)
 }

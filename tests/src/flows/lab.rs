@@ -1,6 +1,7 @@
 //! A kernel socket with a hand-written peer, and the proof of what is told of it.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -19,6 +20,9 @@ use crate::runner::Context;
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// Everybody else's.
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// What the test binary is told to become the process that holds sockets.
+pub(super) const PUPPET: &[&str] = &["workload", "puppet"];
 
 /// What a case does: it brings one connection to its end on a port of its own, and says what is true.
 pub(super) type Case = fn(&Lab, u16) -> anyhow::Result<Truth>;
@@ -59,7 +63,7 @@ pub(super) fn run(
     let scene = Scene::new(context, "flows")?;
     let truths = netns::within(|| {
         netns::set(settings)?;
-        let lab = Lab::new(&scene)?;
+        let lab = Lab::new(scene.itest(PUPPET)?)?;
         let of = |(at, (name, case)): (usize, &(&'static str, Case))| {
             let truth = case(&lab, 7_000 + u16::try_from(at)?).with_context(|| format!("playing {name}"))?;
             Ok((*name, truth))
@@ -88,10 +92,9 @@ pub(super) fn run(
 }
 
 impl Lab {
-    fn new(scene: &Scene) -> anyhow::Result<Self> {
-        let tun = Tun::new(KERNEL)?;
-        let puppet = Puppet::start(scene.itest(&["workload", "puppet"])?)?;
-        Ok(Self { tun, puppet })
+    /// In the calling thread's network namespace; `puppet` is the command [`PUPPET`].
+    pub(super) fn new(puppet: Command) -> anyhow::Result<Self> {
+        Ok(Self { tun: Tun::new(KERNEL)?, puppet: Puppet::start(puppet)? })
     }
 
     /// Has the process do something (see [`puppet`](crate::workload::puppet)); how many bytes it moved.
@@ -122,14 +125,14 @@ impl Lab {
 
     /// Begins to listen at `port`, as socket `listener`.
     pub(super) fn listen(&self, port: u16) -> anyhow::Result<()> {
-        self.listen_by("tcp", port)
+        self.listen_by("tcp", port, 16)
     }
 
-    /// The same by another protocol (`mptcp`).
-    pub(super) fn listen_by(&self, protocol: &str, port: u16) -> anyhow::Result<()> {
+    /// The same by another protocol (`mptcp`), or with another backlog.
+    pub(super) fn listen_by(&self, protocol: &str, port: u16, backlog: u32) -> anyhow::Result<()> {
         self.tell(&format!("open listener {protocol}"))?;
         self.tell(&format!("bind listener {KERNEL}:{port}"))?;
-        self.tell("listen listener 16").map(drop)
+        self.tell(&format!("listen listener {backlog}")).map(drop)
     }
 
     /// A peer that has not said anything to the kernel's `port` yet.
@@ -201,7 +204,7 @@ impl Truth {
     }
 
     /// Every span between the two ends, whoever is said to be the source.
-    fn find<'a>(&self, seen: &'a Seen) -> impl Iterator<Item = &'a Item<Span>> {
+    pub(super) fn find<'a>(&self, seen: &'a Seen) -> impl Iterator<Item = &'a Item<Span>> {
         let ends = [end_of(self.kernel), end_of(self.peer)];
         seen.spans.iter().filter(move |span| {
             let found = [source(span), destination(span)];
@@ -210,7 +213,7 @@ impl Truth {
     }
 
     /// What the span tells otherwise.
-    fn differs(&self, span: &Item<Span>) -> Option<String> {
+    pub(super) fn differs(&self, span: &Item<Span>) -> Option<String> {
         let found = span.attributes();
         let number = |name| found.int(name).unwrap_or(-1);
         let mut sent = (number(names::BYTES), number(names::PACKETS));

@@ -133,7 +133,7 @@ fn client(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
 }
 
 fn server(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
-    lab.listen_by("mptcp", port)?;
+    lab.listen_by("mptcp", port, 16)?;
     let mut peer = lab.caller(port);
     peer.send(flag::SYN, 0)?;
     lab.answered(&mut peer)?;

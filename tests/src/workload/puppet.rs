@@ -34,6 +34,7 @@ const MPTCP: i32 = 262;
 /// trade NAME N M               writes N bytes, however long it takes, and reads M meanwhile
 /// end NAME                     waits for the end of what the peer sends
 /// set NAME LEVEL OPTION VALUE  an integer option, by number
+/// rename NAME OTHER
 /// shut NAME                    sends FIN
 /// disconnect NAME              as connect to AF_UNSPEC does
 /// abort NAME                   closes with a reset
@@ -82,6 +83,11 @@ impl Puppet {
                 let socket = listener.accept()?.0;
                 socket.set_nonblocking(true)?;
                 self.sockets.insert((*name).to_owned(), socket);
+                return Ok(0);
+            }
+            "rename" => {
+                let socket = self.sockets.remove(*name).context("no such socket")?;
+                self.sockets.insert(word(0)?.to_owned(), socket);
                 return Ok(0);
             }
             "close" | "abort" => {

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) numbers: Option<(u32, u32)>,
     /// The handshake told the role: sums told later do not change it.
     role_is_final: bool,
+    /// Its port was chosen before it connected, so that a peer may know where to connect to.
+    is_bound: bool,
     /// `None`: only an owner record so far.
     pub(super) ends: Option<Ends>,
     pub(super) open_ns: u64,
@@ -67,6 +69,7 @@ impl Connection {
             tuple: Tuple { sock, ..Tuple::default() },
             numbers: None,
             role_is_final: false,
+            is_bound: false,
             ends: None,
             open_ns: 0,
             established_ns: 0,
@@ -133,6 +136,7 @@ impl Connection {
         self.forget_baseline();
         self.identify(tuple, ends, false);
         self.open_ns = at_ns;
+        self.is_bound = tuple.local_port != 0;
         self.set_owner(task, OwnerSource::Opener);
     }
 
@@ -300,6 +304,12 @@ impl Connection {
             return Role::Unknown;
         }
         let connecting = self.close_ns != 0 && self.tuple.state == state::SYN_SENT;
+        // The record of the handshake is lost: its SYN may have crossed one of a peer that knew its port.
+        let untold = self.is_over() && !self.role_is_final && self.seed_ns == 0 && !connecting;
+        let cannot_cross = self.open_ns != 0 && !self.is_bound;
+        if untold && self.tuple.role != role::SERVER && !cannot_cross {
+            return Role::Unknown;
+        }
         match (self.tuple.role, self.open_ns != 0 || connecting) {
             (role::SERVER, true) => Role::Unknown,
             (_, true) | (role::CLIENT, _) => Role::Client,

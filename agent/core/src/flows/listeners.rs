@@ -91,6 +91,27 @@ impl Listeners {
     /// is known or several processes share the place (`SO_REUSEPORT`). An exact address goes
     /// before a wildcard, as in the kernel; `mapped` tells an `AF_INET6` socket that speaks IPv4.
     pub(super) fn owner(&self, net_ns: u32, local: (IpAddr, u16), mapped: bool, at_ns: u64) -> TaskKey {
+        let mut those = self.at(net_ns, local, mapped, at_ns);
+        let Some(first) = those.next() else { return TaskKey::NONE };
+        let newest = those.try_fold(first.owner, |owner, next| {
+            (next.owner.tgid == owner.tgid).then_some(owner.max(next.owner))
+        });
+        newest.unwrap_or(TaskKey::NONE)
+    }
+
+    /// Whether anybody listens where a connection at `at_ns` has its own end.
+    pub(super) fn is_any(&self, net_ns: u32, local: (IpAddr, u16), mapped: bool, at_ns: u64) -> bool {
+        self.at(net_ns, local, mapped, at_ns).next().is_some()
+    }
+
+    /// The listeners of the first place that has any.
+    fn at(
+        &self,
+        net_ns: u32,
+        local: (IpAddr, u16),
+        mapped: bool,
+        at_ns: u64,
+    ) -> impl Iterator<Item = &Listener> {
         let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let candidates = match (local.0, mapped) {
@@ -98,17 +119,12 @@ impl Listeners {
             (IpAddr::V4(_), false) => [local.0, any4, any4],
             (IpAddr::V6(_), _) => [local.0, any6, any6],
         };
-        for address in candidates {
-            let Some(there) = self.places.get(&(net_ns, local.1, address)) else { continue };
-            let mut those = there.iter().filter(|listener| listener.since_ns <= at_ns);
-            if let Some(first) = those.next() {
-                let newest = those.try_fold(first.owner, |owner, next| {
-                    (next.owner.tgid == owner.tgid).then_some(owner.max(next.owner))
-                });
-                return newest.unwrap_or(TaskKey::NONE);
-            }
-        }
-        TaskKey::NONE
+        let began = move |listener: &&Listener| listener.since_ns <= at_ns;
+        let those = candidates.into_iter().filter_map(move |address| {
+            let there = self.places.get(&(net_ns, local.1, address))?;
+            there.iter().any(|listener| began(&listener)).then_some(there)
+        });
+        those.take(1).flatten().filter(began)
     }
 
     /// Listeners known.

@@ -323,7 +323,13 @@ impl Table {
             self.counts.late += 1;
             return;
         }
-        self.update(known, tuple.sock, at_ns, out, |life| life.seed(at_ns, tuple, ends, task, counters));
+        // An accepted socket of a listener without a backlog: that it listens is the second witness.
+        let is_open = matches!(tuple.state, state::ESTABLISHED | state::CLOSE_WAIT);
+        let nobody_says = tuple.role == role::UNKNOWN && counters.extra == 0 && is_open;
+        let is_mapped = tuple.flags & flag::MAPPED != 0;
+        let accepted = nobody_says && self.listeners.is_any(tuple.net_ns, ends.local, is_mapped, at_ns);
+        let tuple = Tuple { role: if accepted { role::SERVER } else { tuple.role }, ..*tuple };
+        self.update(known, tuple.sock, at_ns, out, |life| life.seed(at_ns, &tuple, ends, task, counters));
     }
 
     fn listen(&mut self, since_ns: u64, tuple: &Tuple, ends: &Ends, task: TaskKey) {

@@ -77,6 +77,49 @@ fn where_both_connected_nobody_is_the_client() {
     assert_eq!((bench.only().role, bench.only().counters), (Role::Unknown, counters(5, 5)));
 }
 
+/// Without the record of the handshake, the sums of a connection whose SYNs crossed are a client's.
+#[test]
+fn a_lost_handshake_leaves_the_role_open_where_syns_may_have_crossed() {
+    let socket = client();
+    let TcpEvent::Socket { tuple, ends, what } = socket.open(task(7)) else {
+        unreachable!("it has addresses")
+    };
+    let bound = Tuple { local_port: socket.local.1, ..tuple };
+    let close = socket.close(state::FIN_WAIT2, 0, counters(5, 6));
+    for (tuple, role) in [(tuple, Role::Client), (bound, Role::Unknown)] {
+        let mut bench = Bench::of(&[(10, TcpEvent::Socket { tuple, ends, what }), (20, close)]);
+        bench.advance(200);
+        assert_eq!((bench.only().role, bench.only().counters), (role, counters(5, 6)));
+    }
+    // Nothing of its beginning was told: nobody knows whether it was bound.
+    let mut bench = Bench::of(&[(20, close)]);
+    bench.advance(200);
+    assert_eq!((bench.only().role, bench.only().counters), (Role::Unknown, counters(5, 6)));
+}
+
+/// `listen(…, 0)`: an accepted socket has no backlog of its listener's to show, but there is the listener.
+#[test]
+fn a_socket_found_where_somebody_listens_was_accepted() {
+    let socket = Socket { role: role::UNKNOWN, isn: (223, 111), ..server() };
+    let seed = socket.seed(state::ESTABLISHED, counters(10, 20));
+    let close = socket.close(state::LAST_ACK, 0, counters(15, 30));
+    let listen = socket.listener(1, socket.local.0, task(9));
+    for (listens, role) in [(true, Role::Server), (false, Role::Unknown)] {
+        let first = listens.then_some((1, listen));
+        let events: Vec<_> = first.into_iter().chain([(10, seed), (20, close)]).collect();
+        let mut bench = Bench::of(&events);
+        bench.advance(200);
+        assert_eq!((bench.only().role, bench.only().counters.bytes_sent), (role, 5), "{listens}");
+    }
+    // One more than was sent: it connected, whoever listens there as well.
+    let extra = Counters { extra: 1, ..counters(10, 20) };
+    let TcpEvent::Socket { tuple, ends, .. } = seed else { unreachable!("it has addresses") };
+    let what = What::Seed { counters: extra, inode: 0, task: TaskKey::NONE };
+    let mut bench = Bench::of(&[(1, listen), (10, TcpEvent::Socket { tuple, ends, what }), (20, close)]);
+    bench.advance(200);
+    assert_eq!(bench.only().role, Role::Unknown);
+}
+
 /// Ten bytes were in its send queue when it was put back: its sequence numbers hold them, its counters not.
 #[test]
 fn a_restored_socket_has_no_role_and_counts_what_it_was_given() {
