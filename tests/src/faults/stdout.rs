@@ -3,10 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "the equations belong into the log of the run")]
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -157,24 +154,10 @@ fn never_reads_again(context: &Context) -> anyhow::Result<()> {
     equation.check()
 }
 
-/// Leaves no room in the pipe, not even for a short line beside the last one.
-fn stuff(reader: &PipeReader) -> anyhow::Result<()> {
-    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
-    let mut pipe = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    loop {
-        match pipe.write(b"\n") {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// As a container's output may be: what the agent logs waits for the same reader, who never reads.
 fn one_pipe(context: &Context) -> anyhow::Result<()> {
     let mut printing = Printing::new(context, true)?;
     printing.fill(context)?;
-    stuff(&printing.reader)?;
     let Printing { agent, receiver, done, reader, .. } = printing;
     let ended = agent.terminate(FLUSH_DEADLINE)?;
     ensure!(ended.status.success(), "the agent ended with {}", ended.status);
