@@ -53,7 +53,8 @@ pub(super) fn seed(kernel: &mut Kernel, feed: &mut Feed, selftest: &SelfTest, sc
     if let Some((number, file)) = processes::own_network_namespace() {
         namespaces.entry(number).or_insert(file);
     }
-    let mut sockets = FxHashMap::default();
+    // In the iterator's order: listeners first, then what they have accepted.
+    let (mut sockets, mut known) = (Vec::new(), FxHashSet::default());
     let mut failures = Vec::new();
     for file in namespaces.values() {
         let seeded = kernel.seed_sockets(file, |record| {
@@ -61,10 +62,9 @@ pub(super) fn seed(kernel: &mut Kernel, feed: &mut Feed, selftest: &SelfTest, sc
             let TcpEvent::Socket { tuple, what: What::Seed { inode, .. }, .. } = &event else { return };
             if selftest.is_own(tuple) {
                 selftest.compare_socket(&event, &mut findings);
-            } else {
+            } else if known.insert(tuple.sock) {
                 // Two processes may name one namespace by different files; a socket is taken once.
-                let found = || Found { inode: *inode, record: record.to_vec() };
-                sockets.entry(tuple.sock).or_insert_with(found);
+                sockets.push(Found { inode: *inode, record: record.to_vec() });
             }
         });
         failures.extend(seeded.err());
@@ -74,8 +74,8 @@ pub(super) fn seed(kernel: &mut Kernel, feed: &mut Feed, selftest: &SelfTest, sc
         let (failed, all) = (failures.len(), namespaces.len());
         tracing::warn!(%error, failed, all, "connections older than the agent are not known in some network namespaces");
     }
-    let owners = owners(feed, sockets.values());
-    for Found { inode, record } in sockets.values() {
+    let owners = owners(feed, &sockets);
+    for Found { inode, record } in &sockets {
         let owner = owners.get(inode).copied().unwrap_or(TaskKey::NONE);
         feed.frame(&Frame::Socket { owner, record });
     }
@@ -93,8 +93,9 @@ fn fill_arguments(feed: &mut Feed) {
 }
 
 /// A socket does not know its process; the descriptor tables do.
-fn owners<'a>(feed: &Feed, sockets: impl Iterator<Item = &'a Found>) -> FxHashMap<u64, TaskKey> {
-    let wanted: FxHashSet<u64> = sockets.map(|found| found.inode).filter(|inode| *inode != 0).collect();
+fn owners(feed: &Feed, sockets: &[Found]) -> FxHashMap<u64, TaskKey> {
+    let wanted: FxHashSet<u64> =
+        sockets.iter().map(|found| found.inode).filter(|inode| *inode != 0).collect();
     if wanted.is_empty() {
         return FxHashMap::default();
     }
