@@ -244,7 +244,7 @@ impl Table {
     }
 
     fn established(&mut self, at_ns: u64, tuple: &Tuple, ends: &Ends, srtt_us: u32, out: &mut Vec<Flow>) {
-        let known = self.arena.find(tuple.sock, |life| life.takes_established(at_ns, tuple, ends));
+        let known = self.life_of(tuple.sock, |life| life.takes_established(at_ns, tuple, ends));
         if self.is_reported(known, tuple, ends, at_ns) {
             return;
         }
@@ -280,7 +280,7 @@ impl Table {
         counters: &Counters,
         out: &mut Vec<Flow>,
     ) {
-        let known = self.arena.find(tuple.sock, |life| life.takes_close(at_ns, tuple, ends));
+        let known = self.life_of(tuple.sock, |life| life.takes_close(at_ns, tuple, ends));
         if self.is_reported(known, tuple, ends, at_ns) {
             return;
         }
@@ -289,6 +289,15 @@ impl Table {
         if let Some(slot) = slot {
             self.hold(slot);
         }
+    }
+
+    /// The life that a record fits, one that knows its ends before one that is no more than an owner record: that
+    /// fits many.
+    fn life_of(&self, sock: u64, fits: impl Fn(&Connection) -> bool) -> Option<u32> {
+        let first = self.arena.find(sock, &fits)?;
+        let is_vague = self.arena.get(first).is_none_or(|life| life.ends.is_none());
+        let better = || self.arena.find(sock, |life| life.ends.is_some() && fits(life));
+        if is_vague { better().or(Some(first)) } else { Some(first) }
     }
 
     /// Whether a record tells of a connection that was reported as over: then it is dropped. The
