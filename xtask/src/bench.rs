@@ -109,7 +109,7 @@ const SECTIONS: [Section; 7] = [
     ("sustained", load::sustained),
     ("sweeps", load::sweeps),
     ("replay", |_| cargo_bench("R1, user-space path", "tarsier", &["--bench", "replay"])),
-    ("encoder", |_| cargo_bench("R3, encoder", "tarsier-core", &[])),
+    ("encoder", |_| cargo_bench("R3, encoder", "tarsier-core", &["--bench", "encode", "--bench", "stages"])),
 ];
 
 /// Runs the benchmarks and shows the tables.
