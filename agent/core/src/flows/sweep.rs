@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::table::Table;
 use crate::event::Flow;
 
-/// A socket is read torn only in the midst of a change, some nanoseconds long. So often in a row, it
+/// A socket is read torn only in the midst of a change. So often in a row, and never with the ports of the connection, it
 /// is no socket: the memory has gone to something else, which changes all the time.
 const TORN_ROUNDS: u8 = 4;
 
@@ -104,6 +104,8 @@ impl Table {
             let anonymous = life.numbers != Some((slot.tuple.base, slot.tuple.isn_peer));
             match slot.status {
                 sweep::GONE | sweep::TORN if anonymous && may_be(life, &slot.tuple) => {}
+                // As busy as this one may be: it has the ports.
+                sweep::TORN if may_be(life, &slot.tuple) => life.torn_rounds = 0,
                 sweep::TORN if life.torn_rounds + 1 < TORN_ROUNDS => life.torn_rounds += 1,
                 sweep::GONE | sweep::TORN => {
                     life.gone_ns = now_ns;

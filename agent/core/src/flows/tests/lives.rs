@@ -494,6 +494,22 @@ fn a_torn_read_proves_nothing() {
 }
 
 #[test]
+fn a_connection_that_is_always_at_work_is_not_given_up() {
+    let socket = client();
+    let mut slots = [SweepSlot::default(); 4];
+    let mut bench = Bench::of(&[(10, socket.open(task(7))), (11, socket.established())]);
+    for round in 0..20 {
+        assert_eq!(bench.table.sweep_batch(&mut slots), 1, "round {round}");
+        // The program says what it found: a connection with these ports.
+        (slots[0].status, slots[0].tuple.state) = (sweep::TORN, state::ESTABLISHED);
+        bench.table.apply_sweep(&slots[..1], (20 + round) * MS, &mut bench.flows);
+        bench.table.sweep_batch(&mut slots[..0]);
+    }
+    bench.advance(1_000);
+    assert!(bench.flows.is_empty());
+}
+
+#[test]
 fn memory_that_is_no_socket_any_more_is_given_up() {
     let socket = client();
     let mut slots = [SweepSlot::default(); 4];
