@@ -49,14 +49,19 @@ fn fast_client<'a>(lab: &'a Lab, port: u16) -> anyhow::Result<Peer<'a>> {
     Ok(peer)
 }
 
+/// What the data of the SYN is followed by.
+fn goes_on(lab: &Lab, mut peer: Peer<'_>) -> anyhow::Result<Truth> {
+    exchange(lab, "a", &mut peer, 5, 6)?;
+    finish(lab, "a", &mut peer)?;
+    Ok(Truth::client(&peer).bytes(i64::from(SYN_DATA) + 5, 6).segments(peer.tally))
+}
+
 fn data_taken(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     let mut peer = fast_client(lab, port)?;
     peer.expected = peer.expected.wrapping_add(SYN_DATA);
     peer.send(flag::SYN | flag::ACK, 0)?;
     peer.take(flag::ACK, 0)?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
+    goes_on(lab, peer)
 }
 
 fn data_left(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
@@ -64,9 +69,7 @@ fn data_left(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     peer.send(flag::SYN | flag::ACK, 0)?;
     peer.take_bytes(SYN_DATA as usize)?;
     peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
+    goes_on(lab, peer)
 }
 
 fn data_taken_in_part(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
@@ -79,9 +82,7 @@ fn data_taken_in_part(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
         peer.expected = peer.hear()?.end();
     }
     peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
+    goes_on(lab, peer)
 }
 
 fn data_lost(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
@@ -90,9 +91,7 @@ fn data_lost(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     peer.send(flag::SYN | flag::ACK, 0)?;
     peer.take_bytes(SYN_DATA as usize)?;
     peer.ack()?;
-    exchange(lab, "a", &mut peer, 5, 6)?;
-    finish(lab, "a", &mut peer)?;
-    Ok(Truth::client(&peer).bytes(45, 6).segments(peer.tally))
+    goes_on(lab, peer)
 }
 
 fn data_refused(lab: &Lab, port: u16) -> anyhow::Result<Truth> {

@@ -10,7 +10,6 @@ pub mod held;
 pub mod processes;
 pub mod puppet;
 pub mod races;
-pub mod sink;
 pub mod sockets;
 
 use std::ffi::OsString;
@@ -32,8 +31,7 @@ workload demo
 workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst | fixed-mix
          --count N
 workload fixed-paced --count N     (N a second, for ten seconds)
-workload idle-sockets --count N    (until stdin ends)
-workload sink                      (an OTLP receiver that throws everything away, until stdin ends)";
+workload idle-sockets --count N    (until stdin ends)";
 
 /// Runs `workload ARGUMENTS…`.
 pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
@@ -63,7 +61,6 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "fixed-burst" => fixed::burst(number(options, "--count")?, &mut say),
         "fixed-mix" => fixed::mix(number(options, "--count")?, &mut say),
         "fixed-paced" => fixed::paced(number(options, "--count")?, &mut say),
-        "sink" => sink::run(&mut say),
         "idle-sockets" => fixed::idle_sockets(number(options, "--count")?, &mut say),
         other => match endings::find(other) {
             Some(run) => run(&mut say),

@@ -11,7 +11,7 @@ use super::daemon::Agent;
 use super::figures::{Run, time};
 use super::workload_command;
 use crate::demo::{Cgroup, Running};
-use crate::shell::{capture, say, target_dir};
+use crate::shell::{capture, cargo, say};
 
 /// Times that a socket of the burst listens and stops: 400,000 records.
 const BURST: usize = 200_000;
@@ -90,16 +90,17 @@ fn row(out: &mut String, load: &str, exporter: &str, run: &Run) -> Result<()> {
     )?)
 }
 
-/// A receiver that throws everything away, in a process of its own until it is dropped, and its endpoint.
+/// A receiver that throws everything away (that of R1), in a process of its own until it is dropped, and its
+/// endpoint.
 fn sink() -> Result<(Running, String)> {
-    let mut command = Command::new(target_dir().join("release/tarsier-itest"));
-    command.args(["workload", "sink"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = cargo();
+    command.args(["bench", "--locked", "--quiet", "-p", "tarsier", "--bench", "replay", "--", "--receiver"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Running(command.spawn().context("starting the receiver")?);
     let stdout = child.0.stdout.take().context("its output is piped")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    let endpoint = line.split('"').nth(3).with_context(|| format!("the receiver said {line}"))?;
-    Ok((child, endpoint.to_owned()))
+    let mut endpoint = String::new();
+    BufReader::new(stdout).read_line(&mut endpoint)?;
+    Ok((child, endpoint.trim().to_owned()))
 }
 
 /// One run of a workload under an agent of its own.

@@ -11,6 +11,7 @@ mod arena;
 mod connection;
 mod fit;
 mod listeners;
+mod room;
 mod sweep;
 mod table;
 mod tombstones;

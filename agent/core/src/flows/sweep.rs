@@ -7,8 +7,8 @@ use super::connection::Connection;
 use super::table::Table;
 use crate::event::Flow;
 
-/// A socket is read torn only in the midst of a change. So often in a row, and never with the ports of the connection, it
-/// is no socket: the memory has gone to something else, which changes all the time.
+/// A socket is read torn only in the midst of a change. So often in a row, and never with the ports of the
+/// connection, it is no socket: the memory has gone to something else, which changes all the time.
 const TORN_ROUNDS: u8 = 4;
 
 /// Whether what is at the address of a life, as far as a sweep tells, may be this life: a connection between

@@ -44,9 +44,6 @@ impl Default for Limits {
     }
 }
 
-/// Slots that are never given back: some 400 kB.
-const ROOM: usize = 1024;
-
 /// What became of records and connections, since the start of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -80,13 +77,13 @@ pub struct Table {
     listeners: Listeners,
     pub(super) tombstones: Tombstones,
     /// Lives on hold, by the record time at which they are given up waiting for.
-    held: VecDeque<(u64, Handle)>,
+    pub(super) held: VecDeque<(u64, Handle)>,
     /// Most connections held since [`Table::tidy`] last looked.
-    most: usize,
+    pub(super) most: usize,
     /// The latest time told by a record or by the caller.
     pub(super) now_ns: u64,
     limits: Limits,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Where the sweep is, and when its round began.
     pub(super) cursor: u32,
     pub(super) round_ns: u64,
@@ -168,44 +165,6 @@ impl Table {
                 _ => self.finish(handle.slot, out),
             }
         }
-    }
-
-    /// Gives memory back if most of it was not needed since the last call: so a burst is paid for once, and a
-    /// table that fills again and again keeps its room. To be called every few seconds; whether it did.
-    pub fn tidy(&mut self) -> bool {
-        let needed = std::mem::replace(&mut self.most, self.arena.len());
-        let wasteful = self.arena.slots() > ROOM && needed < self.arena.slots() / 4;
-        if wasteful {
-            self.compact();
-        }
-        wasteful
-    }
-
-    /// Gives up an eighth of the connections, those that changed longest ago, and all memory that is not
-    /// needed. Each is reported as it was last seen.
-    pub fn shed(&mut self, out: &mut Vec<Flow>) {
-        for _ in 0..self.arena.len().div_ceil(8) {
-            let Some(stalest) = self.arena.stalest() else { break };
-            self.counts.shed += 1;
-            self.finish(stalest, out);
-        }
-        self.compact();
-    }
-
-    pub(super) fn compact(&mut self) {
-        let Self { arena, held, sweeping, .. } = self;
-        held.retain(|(_, handle)| arena.holds(*handle));
-        sweeping.retain(|handle| arena.holds(*handle));
-        let moves = arena.compact();
-        for (_, handle) in held.iter_mut() {
-            *handle = moves.handle(*handle);
-        }
-        for handle in sweeping.iter_mut() {
-            *handle = moves.handle(*handle);
-        }
-        held.shrink_to_fit();
-        self.cursor = moves.cursor(self.cursor);
-        self.most = self.arena.len();
     }
 
     /// Connections held, those that wait to be reported included.
@@ -434,7 +393,7 @@ impl Table {
     }
 
     /// Takes a life out of the table and reports it.
-    fn finish(&mut self, slot: u32, out: &mut Vec<Flow>) {
+    pub(super) fn finish(&mut self, slot: u32, out: &mut Vec<Flow>) {
         let Some(mut life) = self.arena.remove(slot) else { return };
         if life.is_half_open() {
             self.counts.half_open += 1;
