@@ -8,7 +8,7 @@ use tarsier_abi::{
 use crate::{
     access::{Access, Typed, Untyped},
     cgroup, filter,
-    kernel::{Ptr, SOCK_CGROUP_IS_POINTER, field, get, get_at, peek},
+    kernel::{Ptr, SOCK_BOUND_BIT, SOCK_CGROUP_IS_POINTER, field, get, get_at, peek},
     sequence::{self, Identity, Sent},
 };
 
@@ -138,6 +138,13 @@ pub fn proof(sock: Ptr, state: u8) -> Proof {
         _ => sent.role(Typed(sock)),
     };
     Proof { identity, sent, role, flags }
+}
+
+/// [`flag::BOUND`] if the port was chosen by `bind` (`SOCK_BINDPORT_LOCK`), or if this kernel does not tell.
+#[inline(always)]
+pub fn bound(sock: Ptr) -> u8 {
+    let bit = SOCK_BOUND_BIT.load();
+    if bit == ABSENT || get_at::<u8>(sock, bit / 8) >> (bit % 8) & 1 != 0 { flag::BOUND } else { 0 }
 }
 
 /// A socket that is becoming established and was in state `old`: how it came there tells its role.

@@ -68,6 +68,16 @@ pub struct Member {
     pub is_pointer: bool,
 }
 
+/// A named member of one structure.
+struct Found {
+    /// Bits from the start of the structure.
+    bits: u32,
+    /// Width of a bit field; 0 = it is none.
+    width: u32,
+    /// Its type.
+    id: u32,
+}
+
 /// Parsed BTF: an index over the kernel's bytes.
 pub struct Btf {
     data: Vec<u8>,
@@ -128,13 +138,12 @@ impl Btf {
                 Some((name, index)) => (name, Some(index.strip_suffix(']')?.parse::<u32>().ok()?)),
                 None => (step, None),
             };
-            let mut left = MEMBERS;
-            let (bits, member) = self.find(id, name.as_bytes(), DEPTH, &mut left)?;
-            if bits % 8 != 0 {
+            let found = self.find(id, name.as_bytes(), DEPTH, &mut MEMBERS.clone())?;
+            if found.bits % 8 != 0 || found.width != 0 {
                 return None;
             }
-            offset = offset.checked_add(bits / 8)?;
-            id = member;
+            offset = offset.checked_add(found.bits / 8)?;
+            id = found.id;
             if let Some(index) = index {
                 let array = self.resolve(id)?;
                 if array.kind != kind::ARRAY {
@@ -146,6 +155,13 @@ impl Btf {
         }
         let is_pointer = self.resolve(id)?.kind == kind::PTR;
         Some(Member { offset, size: self.size(id, DEPTH)?, is_pointer })
+    }
+
+    /// First bit of a member of `struct container`, be it a bit field or none, counted from the structure's
+    /// first byte as a little-endian machine does.
+    pub fn first_bit(&self, container: &str, name: &str) -> Option<u32> {
+        let id = *self.names.get(container.as_bytes())?;
+        Some(self.find(id, name.as_bytes(), DEPTH, &mut MEMBERS.clone())?.bits)
     }
 
     /// Size of `struct name` in bytes.
@@ -225,9 +241,9 @@ impl Btf {
         })
     }
 
-    /// Finds a named member in a structure, descending into anonymous ones: (bit offset, type id). `left` is
-    /// how many members may still be looked at.
-    fn find(&self, id: u32, name: &[u8], depth: u32, left: &mut u32) -> Option<(u32, u32)> {
+    /// Finds a named member in a structure, descending into anonymous ones. `left` is how many members may
+    /// still be looked at.
+    fn find(&self, id: u32, name: &[u8], depth: u32, left: &mut u32) -> Option<Found> {
         let found = self.resolve(id)?;
         if depth == 0 || !matches!(found.kind, kind::STRUCT | kind::UNION) {
             return None;
@@ -239,11 +255,11 @@ impl Btf {
             let raw = read_u32(&self.data, at + 8)?;
             let (bits, width) = if found.bitfields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
             if member_name == 0 {
-                if let Some((inner, inner_type)) = self.find(member_type, name, depth - 1, left) {
-                    return Some((bits.checked_add(inner)?, inner_type));
+                if let Some(inner) = self.find(member_type, name, depth - 1, left) {
+                    return Some(Found { bits: bits.checked_add(inner.bits)?, ..inner });
                 }
-            } else if width == 0 && self.string(member_name) == name {
-                return Some((bits, member_type));
+            } else if self.string(member_name) == name {
+                return Some(Found { bits, width, id: member_type });
             }
         }
         None

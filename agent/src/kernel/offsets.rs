@@ -74,6 +74,9 @@ fn resolve(btf: &Btf, field: &FieldSpec) -> Result<u32, String> {
 /// The enums that globals are taken from, here and in `load`.
 pub(super) const ENUMS: [&str; 3] = ["bpf_func_id", "sock_flags", "cgroup_subsys_id"];
 
+/// `SOCK_BINDPORT_LOCK` is 8 (include/net/sock.h): the fourth bit of `sk_userlocks`.
+const BINDPORT_LOCK: u32 = 3;
+
 /// The globals that follow from BTF alone; scope, rings and cgroup layout are the caller's.
 pub fn globals_from(btf: &Btf) -> Globals {
     let pointer = btf.member("sock", "sk_cgrp_data.cgroup").is_some_and(|member| member.is_pointer);
@@ -82,6 +85,7 @@ pub fn globals_from(btf: &Btf) -> Globals {
         // The helper's id is an enumerator of `enum bpf_func_id` in every kernel that has it.
         CURRENT_IS_TYPED: u32::from(btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()),
         SOCK_CGROUP_IS_POINTER: u32::from(pointer),
+        SOCK_BOUND_BIT: btf.first_bit("sock", "sk_userlocks").map_or(ABSENT, |first| first + BINDPORT_LOCK),
         SOCK_DONE_BIT: btf.enumerator("sock_flags", "SOCK_DONE").unwrap_or(1) as u32,
         ..Globals::default()
     }
@@ -131,6 +135,10 @@ mod tests {
                 let known = btf.size_of(field.container).is_some();
                 assert!(known, "{kernel}: no struct {}: run `cargo xtask btf`", field.container);
             }
+            // The high half of a byte (5.10, 6.1), or one of its own.
+            let bound = globals_from(&btf).SOCK_BOUND_BIT;
+            let known = bound / 8 < btf.size_of("sock").expect("struct sock");
+            assert!(known && matches!(bound % 8, 3 | 7), "{kernel}: sk_userlocks at bit {bound}");
             let offsets = Offsets::resolve(&btf);
             for sensor in Sensor::ALL {
                 if let Some(missing) = offsets.missing_for(sensor) {

@@ -25,6 +25,7 @@ macro_rules! for_each_global {
             (CURRENT_IS_TYPED, u32, 0, "1 if `bpf_get_current_task_btf` exists (5.11)");
             (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");
             (SELF_PORT, u32, 0, "the tcp iterator shows sockets of this port in any scope: the agent's self-test; 0 = none");
+            (SOCK_BOUND_BIT, u32, u32::MAX, "where `struct sock` says that the port was chosen by bind, in bits from its start; MAX = nowhere");
             (SOCK_DONE_BIT, u32, 1, "`enum sock_flags`.SOCK_DONE");
         }
     };

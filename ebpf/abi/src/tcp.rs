@@ -89,6 +89,8 @@ pub mod flag {
     pub const CROSSED: u8 = 1 << 3;
     /// It had no handshake: put back as it was elsewhere (`TCP_REPAIR`). Its numbers are not initial ones.
     pub const RESTORED: u8 = 1 << 4;
+    /// Seed records: the socket's port was chosen by `bind`, so that a peer can have known it and connected to it.
+    pub const BOUND: u8 = 1 << 5;
 }
 
 /// Who is talking: identity of one socket.

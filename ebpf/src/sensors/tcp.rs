@@ -180,7 +180,8 @@ pub extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
     let (tuple, counters) = match state {
         state::LISTEN => (sock::bare_tuple(sock, cgroup, family, state), Counters::default()),
         _ => {
-            let proof = sock::proof(sock, state);
+            let mut proof = sock::proof(sock, state);
+            proof.flags |= sock::bound(sock);
             let counters = sequence::counters(Typed(sock), proof.sent, proof.flags & flag::PEER_FIN != 0);
             (sock::tuple(sock, cgroup, family, state, &proof), counters)
         }

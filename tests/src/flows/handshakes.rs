@@ -117,7 +117,12 @@ fn crossed(context: &Context) -> anyhow::Result<()> {
 /// Two SYNs that cross: each end connects, neither accepts (RFC 9293 §3.5).
 fn crossing<'a>(lab: &'a Lab, port: u16) -> anyhow::Result<Peer<'a>> {
     lab.tell("open a")?;
-    lab.tell(&format!("connect a {}", Lab::peer(port)))?;
+    cross(lab, "a", port)
+}
+
+/// The same of an open socket.
+fn cross<'a>(lab: &'a Lab, name: &str, port: u16) -> anyhow::Result<Peer<'a>> {
+    lab.tell(&format!("connect {name} {}", Lab::peer(port)))?;
     let (mut peer, _) = Peer::called(&lab.tun, Lab::peer(port))?;
     peer.send(flag::SYN, 0)?;
     lab.answered(&mut peer)?;
@@ -189,12 +194,18 @@ fn restored_full(lab: &Lab, port: u16) -> anyhow::Result<Truth> {
     Ok(Truth::client(&peer).of_unknown_role().bytes(35, 15))
 }
 
-/// Nobody saw their handshakes: a client, a server, and one whose listener has no backlog to be known by.
+/// Nobody saw their handshakes: a client, one from a port that it chose, which may have been connected to and
+/// was, a server, and one whose listener has no backlog to be known by.
 fn older(context: &Context) -> anyhow::Result<()> {
     let (cgroup, receiver) = (Cgroup::new("older")?, Receiver::start()?);
     let puppet = scene::itest(&context.itest, cgroup.path(), lab::PUPPET)?;
     let lab = netns::within(|| Lab::new(puppet))?;
     let mut client = lab.connect("client", 7_000)?;
+    lab.tell("open crossed")?;
+    lab.tell(&format!("bind crossed {}", std::net::SocketAddrV4::new(lab.tun.address, 7_003)))?;
+    let mut crossed = cross(&lab, "crossed", 7_004)?;
+    crossed.ack()?;
+    lab.tell("connected crossed")?;
     let mut servers = Vec::new();
     for (name, port, backlog) in [("server", 7_001, 16), ("without", 7_002, 0)] {
         lab.listen_by("tcp", port, backlog)?;
@@ -211,7 +222,10 @@ fn older(context: &Context) -> anyhow::Result<()> {
     let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), "")?;
     exchange(&lab, "client", &mut client, 5, 6)?;
     finish(&lab, "client", &mut client)?;
-    let mut truths = vec![Truth::client(&client).bytes(5, 6)];
+    exchange(&lab, "crossed", &mut crossed, 9, 10)?;
+    finish(&lab, "crossed", &mut crossed)?;
+    let mut truths =
+        vec![Truth::client(&client).bytes(5, 6), Truth::client(&crossed).of_unknown_role().bytes(9, 10)];
     for (name, peer) in &mut servers {
         exchange(&lab, name, peer, 7, 8)?;
         finish(&lab, name, peer)?;

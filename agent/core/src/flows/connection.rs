@@ -163,6 +163,7 @@ impl Connection {
     ) {
         self.identify(tuple, ends, self.close_ns == 0);
         self.set_owner(task, OwnerSource::Holder);
+        self.is_bound = tuple.flags & flag::BOUND != 0;
         self.seed_ns = at_ns;
         self.seed_state = tuple.state;
         self.baseline = *counters;
@@ -304,9 +305,11 @@ impl Connection {
             return Role::Unknown;
         }
         let connecting = self.close_ns != 0 && self.tuple.state == state::SYN_SENT;
-        // The record of the handshake is lost: its SYN may have crossed one of a peer that knew its port.
-        let untold = self.is_over() && !self.role_is_final && self.seed_ns == 0 && !connecting;
-        let cannot_cross = self.open_ns != 0 && !self.is_bound;
+        // The handshake was before the agent, or its record is lost: its SYN may have crossed one of a peer
+        // that knew its port.
+        let older = self.seed_ns != 0;
+        let untold = (older || self.is_over()) && !self.role_is_final && !connecting;
+        let cannot_cross = (older || self.open_ns != 0) && !self.is_bound;
         if untold && self.tuple.role != role::SERVER && !cannot_cross {
             return Role::Unknown;
         }

@@ -21,6 +21,11 @@ fn resolves_what_every_kernel_has() {
     assert_eq!(btf.member("sock", "__sk_common.skc_dport").map(|m| m.offset), Some(12));
     assert_eq!(btf.member("task_struct", "no_such_field"), None);
     assert_eq!(btf.member("no_such_struct", "x"), None);
+    assert_eq!(btf.first_bit("sock", "__sk_common"), Some(0));
+    let kernel_sock = btf.first_bit("sock", "sk_kern_sock").expect("sock.sk_kern_sock");
+    assert_ne!(kernel_sock % 8, 0, "the second bit of its byte since it exists");
+    assert_eq!(btf.member("sock", "sk_kern_sock"), None, "a bit field is not at a byte");
+    assert_eq!(btf.first_bit("sock", "no_such_field"), None);
     assert_eq!(btf.enumerator("sock_flags", "SOCK_DONE"), Some(1));
     assert!(btf.tracepoint_arity("sched_process_fork") == Some(2));
     assert_eq!(btf.tracepoint_arity("no_such_tracepoint"), None);

@@ -97,6 +97,30 @@ fn a_lost_handshake_leaves_the_role_open_where_syns_may_have_crossed() {
     assert_eq!((bench.only().role, bench.only().counters), (Role::Unknown, counters(5, 6)));
 }
 
+/// The same of a connection older than the agent, until a record of its handshake comes after all.
+#[test]
+fn an_older_connection_from_a_bound_port_has_no_role_until_it_is_told() {
+    let socket = client();
+    let close = socket.close(state::FIN_WAIT2, 0, counters(15, 30));
+    let told = established(&socket, role::CLIENT, 0);
+    for (flags, in_state, established, role) in [
+        (0, state::ESTABLISHED, None, Role::Client),
+        (flag::BOUND, state::ESTABLISHED, None, Role::Unknown),
+        (flag::BOUND, state::SYN_SENT, None, Role::Unknown),
+        (flag::BOUND, state::SYN_SENT, Some((11, told)), Role::Client),
+    ] {
+        let TcpEvent::Socket { tuple, ends, what } = socket.seed(in_state, counters(10, 20)) else {
+            unreachable!("it has addresses")
+        };
+        let seed = TcpEvent::Socket { tuple: Tuple { flags, ..tuple }, ends, what };
+        let events: Vec<_> = [(10, seed)].into_iter().chain(established).chain([(20, close)]).collect();
+        let mut bench = Bench::of(&events);
+        bench.advance(200);
+        assert_eq!(bench.only().role, role, "{flags} {in_state}");
+        assert_eq!(bench.only().counters.bytes_sent, 5);
+    }
+}
+
 /// `listen(…, 0)`: an accepted socket has no backlog of its listener's to show, but there is the listener.
 #[test]
 fn a_socket_found_where_somebody_listens_was_accepted() {
