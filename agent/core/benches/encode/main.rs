@@ -3,12 +3,13 @@
 //!
 //! `cargo bench -p tarsier-core --bench encode [-- --rounds N]` prints ns, allocations and bytes per log record or
 //! span. `-- --fixed SIDE` runs one side twice, the second time under `measured_pass`, and prints nothing,
-//! for `valgrind --tool=callgrind --toggle-collect='*measured_pass*'`.
+//! for `valgrind --tool=callgrind --toggle-collect='*measured_pass*'`; `-- --dissect SIDE` says where its bytes go.
 //!
 //! Arguments are not redacted: that would cost all sides the same. The SDK's side is spared its queue, its
 //! thread and gRPC. An SDK provider has one resource; so there the workload is told on every record.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
+mod dissect;
 #[path = "../measure/mod.rs"]
 mod measure;
 #[path = "../node/mod.rs"]
@@ -64,11 +65,21 @@ fn main() {
         Box::new(structs::Structs::new(&identity, false)),
         Box::new(sdk::Sdk::new(&identity)),
     ];
-    if let Some(name) = value("--fixed") {
-        let side = sides.iter_mut().find(|side| side.name() == name).expect("a side's name");
-        side.pass(&reports, &mut |_| {});
+    let side_named = |name: &str| sides.iter().position(|side| side.name() == name).expect("a side's name");
+    if let Some(side) = value("--fixed").map(|name| side_named(name)) {
+        let side = &mut *sides[side];
+        // Until all memory is there that full requests take.
+        for _ in 0..REPEATS {
+            side.pass(&reports, &mut |_| {});
+        }
         side.finish(&mut |_| {});
-        measured_pass(&mut **side, &reports);
+        measured_pass(side, &reports, &mut |_| {});
+        return;
+    }
+    if let Some(side) = value("--dissect").map(|name| side_named(name)) {
+        let mut dissection = dissect::Dissection::default();
+        measured_pass(&mut *sides[side], &reports, &mut |request| dissection.add(request));
+        print!("{}", dissection.report());
         return;
     }
     proof::check(&reports, &mut sides);
@@ -78,11 +89,12 @@ fn main() {
 
 /// All passes, under a name of its own for callgrind.
 #[inline(never)]
-fn measured_pass(side: &mut dyn Side, reports: &Reports) -> Sent {
+fn measured_pass(side: &mut dyn Side, reports: &Reports, look: &mut dyn FnMut(&Request<'_>)) -> Sent {
     let mut sent = Sent::default();
     let mut take = |request: Request<'_>| {
         sent.items += request.items;
         sent.bytes += std::hint::black_box(request.body).len();
+        look(&request);
     };
     for _ in 0..REPEATS {
         side.pass(reports, &mut take);
@@ -96,8 +108,8 @@ fn report(reports: &Reports, sides: &mut [Box<dyn Side>], rounds: usize) {
     let mut counted = Vec::new();
     for side in sides.iter_mut() {
         // The first pass takes the memory that the second one uses again.
-        let mut sent = measured_pass(&mut **side, reports);
-        let allocations = allocations(|| sent = measured_pass(&mut **side, reports));
+        let mut sent = measured_pass(&mut **side, reports, &mut |_| {});
+        let allocations = allocations(|| sent = measured_pass(&mut **side, reports, &mut |_| {}));
         assert_eq!(sent.items, REPEATS * reports.len(), "{} loses nothing", side.name());
         counted.push((allocations, sent.bytes));
     }
@@ -106,7 +118,7 @@ fn report(reports: &Reports, sides: &mut [Box<dyn Side>], rounds: usize) {
         .map(|side| {
             move || {
                 time(|| {
-                    measured_pass(&mut **side, reports);
+                    measured_pass(&mut **side, reports, &mut |_| {});
                 })
             }
         })

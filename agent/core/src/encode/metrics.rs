@@ -124,7 +124,9 @@ impl MetricsEncoder {
             write(&mut points);
             let count = points.count;
             wire::uint(out, 2, temporality as u64);
-            wire::uint(out, 3, u64::from(monotonic));
+            if monotonic {
+                wire::uint(out, 3, 1);
+            }
             count
         });
     }

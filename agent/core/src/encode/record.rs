@@ -8,9 +8,9 @@ use super::prefix;
 use super::text::{ROOM, Text};
 use super::wire;
 
-/// Bytes of the length of a nested message that is known only once it is written: up to 2 MiB. What 32
-/// KiB of arguments and two paths of 4 KiB become is far below, even if no byte of them is text.
-const LENGTH_BYTES: usize = 3;
+/// Bytes of tag and length of a nested message between 128 bytes and 16 KiB: nearly all whose length is
+/// known only once they are written.
+const HEADER: usize = 3;
 
 /// See the module's text. Attributes are field `FIELD` (below 16) of the record.
 pub(super) struct Record<'a, const FIELD: u8> {
@@ -129,15 +129,33 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
 
     /// A nested message in field `field` (below 16) whose length is known only once it is written.
     #[inline]
-    pub(super) fn message(&mut self, field: u8, write: impl FnOnce(&mut Self)) {
-        let Some((head, rest)) = std::mem::take(&mut self.rest).split_first_chunk_mut() else {
+    pub(super) fn message(&mut self, field: u8, write: impl FnOnce(&mut Record<'_, FIELD>)) {
+        let all = std::mem::take(&mut self.rest);
+        let Some(room) = all.get_mut(HEADER..) else {
             self.full = true;
             return;
         };
-        let room = rest.len();
-        self.rest = rest;
-        write(self);
-        *head = padded_header(field, room - self.rest.len());
+        let room_len = room.len();
+        let mut content = Record { rest: room, full: false };
+        write(&mut content);
+        let length = room_len - content.rest.len();
+        if content.full {
+            self.full = true;
+            return;
+        }
+        let end = if length.wrapping_sub(0x80) < 0x4000 - 0x80 {
+            if let Some(head) = all.first_chunk_mut() {
+                *head = [field << 3 | wire::LENGTH, length as u8 | 0x80, (length >> 7) as u8];
+            }
+            HEADER + length
+        } else {
+            let Some(end) = move_behind_header(all, field, length) else {
+                self.full = true;
+                return;
+            };
+            end
+        };
+        self.rest = all.get_mut(end..).unwrap_or_default();
     }
 
     /// What `write` appends is handed to `keep` too, unless it found no room.
@@ -246,7 +264,7 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
 
     /// See [`prefix::texts`]: an array of strings, which a closure writes by [`Self::element`].
     #[inline]
-    pub(super) fn put_texts(&mut self, key: &str, write: impl FnOnce(&mut Self)) {
+    pub(super) fn put_texts(&mut self, key: &str, write: impl FnOnce(&mut Record<'_, FIELD>)) {
         self.message(FIELD, |record| {
             record.header(1, key.len());
             record.append(key.as_bytes());
@@ -310,12 +328,19 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
     }
 }
 
-/// Tag and length of a nested message, the length padded to its full width.
-#[inline]
-fn padded_header(field: u8, length: usize) -> [u8; 1 + LENGTH_BYTES] {
-    assert!(length < 1 << (7 * LENGTH_BYTES), "a record is bounded by what a ring record can carry");
-    let septet = |position: usize| (length >> (7 * position)) as u8 & 0x7F;
-    [field << 3 | wire::LENGTH, septet(0) | 0x80, septet(1) | 0x80, septet(2)]
+/// Moves the `length` bytes behind [`HEADER`] to where they belong after a header of another width, which is
+/// written before them. Returns where they end; [`None`] if there is no room.
+#[cold]
+fn move_behind_header(all: &mut [u8], field: u8, length: usize) -> Option<usize> {
+    let (varint, width) = wire::short_varint(length as u64)?;
+    let start = 1 + width;
+    if start + length > all.len() {
+        return None;
+    }
+    all.copy_within(HEADER..HEADER + length, start);
+    *all.first_mut()? = field << 3 | wire::LENGTH;
+    all.get_mut(1..start)?.copy_from_slice(varint.get(..width)?);
+    Some(start + length)
 }
 
 /// The key in a head.

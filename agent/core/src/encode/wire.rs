@@ -1,9 +1,9 @@
 //! The protobuf wire format, as far as OTLP needs it: writing only, straight into a `Vec<u8>`.
 //!
-//! A nested message whose length is not known beforehand gets a length of fixed width (a varint
-//! padded with continuation bits, which every decoder accepts) that is patched afterwards: one pass,
-//! nothing is moved. Variable parts of a few bytes are written at full width and cut to their length:
-//! a copy of constant size is a few instructions, one of variable size is a call.
+//! A nested message whose length is not known beforehand is written behind room for a length of two bytes,
+//! and moved if its length takes less or more: all is as short as a canonical encoder makes it. Variable
+//! parts of a few bytes are written at full width and cut to their length: a copy of constant size is a few
+//! instructions, one of variable size is a call.
 
 /// Wire type 0.
 pub(super) const VARINT: u8 = 0;
@@ -14,22 +14,26 @@ pub(super) const LENGTH: u8 = 2;
 /// Wire type 5.
 pub(super) const FIXED32: u8 = 5;
 
-/// Bytes of a padded length: messages up to 256 MiB.
-const PADDED: usize = 4;
-
 /// What an invalid byte sequence becomes; protobuf strings must be UTF-8.
 pub(super) const REPLACEMENT: &str = "\u{FFFD}";
 
 /// Writes a nested message whose length is known only once it is written.
 pub(super) fn message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    const USUAL: usize = 2;
     tag(out, field, LENGTH);
-    let start = out.len() + PADDED;
-    out.extend_from_slice(&[0; PADDED]);
+    let start = out.len();
+    out.extend_from_slice(&[0; USUAL]);
     write(out);
-    let length = out.len() - start;
-    assert!(length < 1 << (7 * PADDED), "a record is bounded by what a ring record can carry");
-    for (position, byte) in out[start - PADDED..start].iter_mut().enumerate() {
-        let more = if position + 1 < PADDED { 0x80 } else { 0 };
+    let length = out.len() - start - USUAL;
+    let width = varint_len(length as u64);
+    if width < USUAL {
+        out.remove(start);
+    }
+    for _ in USUAL..width {
+        out.insert(start, 0);
+    }
+    for (position, byte) in out[start..start + width].iter_mut().enumerate() {
+        let more = if position + 1 < width { 0x80 } else { 0 };
         *byte = (length >> (7 * position)) as u8 & 0x7F | more;
     }
 }
@@ -170,12 +174,15 @@ mod tests {
         }
 
         #[test]
-        fn a_padded_length_is_the_length(content in proptest::collection::vec(any::<u8>(), 0..40_000)) {
+        fn a_length_is_as_short_as_prost_writes_it(
+            length in prop_oneof![0_usize..300, 16_300_usize..16_500, 2_097_100_usize..2_097_200], byte: u8,
+        ) {
+            let content = vec![byte; length];
+            let mut want = Vec::new();
+            prost::encoding::bytes::encode(2, &content, &mut want);
             let mut out = Vec::new();
             message(&mut out, 2, |out| out.extend_from_slice(&content));
-            let mut rest = out.get(1..).unwrap();
-            prop_assert_eq!(decode_varint(&mut rest).unwrap(), content.len() as u64);
-            prop_assert_eq!(rest, content.as_slice());
+            prop_assert_eq!(&out, &want);
         }
     }
 }

@@ -195,6 +195,7 @@ proptest! {
         for request in &requests {
             prop_assert_eq!(request.items as usize, items);
             prop_assert_eq!(&ExportLogsServiceRequest::decode(request.body.clone()).unwrap(), &want);
+            prop_assert_eq!(request.body.len(), want.encoded_len());
         }
     }
 

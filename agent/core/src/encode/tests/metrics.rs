@@ -93,7 +93,8 @@ fn expected(sums: &[Series], gauges: &[Series], histograms: &[Series]) -> Vec<ot
         exemplars: want_exemplars(series),
         ..Default::default()
     });
-    let sum = otlp::Sum { data_points: sum.collect(), aggregation_temporality: 1, is_monotonic: true };
+    let sum =
+        otlp::Sum { data_points: sum.collect(), aggregation_temporality: 1, is_monotonic: sums.len() > 1 };
     let gauge = otlp::Gauge { data_points: gauge.collect() };
     let histogram = otlp::Histogram { data_points: histogram.collect(), aggregation_temporality: 2 };
     let mut metrics = Vec::new();
@@ -108,7 +109,7 @@ fn expected(sums: &[Series], gauges: &[Series], histograms: &[Series]) -> Vec<ot
 fn encode(encoder: &mut MetricsEncoder, sums: &[Series], gauges: &[Series], histograms: &[Series]) {
     let instrument = |name| Instrument { name, unit: "By", description: "What it is." };
     encoder.begin(11, 12);
-    encoder.sum(&instrument("a.sum"), Temporality::Delta, true, |points| {
+    encoder.sum(&instrument("a.sum"), Temporality::Delta, sums.len() > 1, |points| {
         for series in sums {
             points.add(&labels(&series.0), Number::Int(series.1), exemplar_of(series).as_ref());
         }
@@ -145,7 +146,8 @@ proptest! {
             };
             prop_assert_eq!(request.items as usize, count);
             prop_assert!((0..12).contains(&(promised - request.body.len())));
-            let got = ExportMetricsServiceRequest::decode(request.body).unwrap();
+            let got = ExportMetricsServiceRequest::decode(request.body.clone()).unwrap();
+            prop_assert_eq!(got.encoded_len(), request.body.len());
             prop_assert_eq!(got.resource_metrics.len(), 1);
             prop_assert_eq!(&got.resource_metrics[0].scope_metrics[0].metrics, &metrics);
         }

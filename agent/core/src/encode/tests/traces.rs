@@ -222,6 +222,7 @@ proptest! {
                 prop_assert_eq!(spans, 0);
                 continue;
             };
+            prop_assert_eq!(request.body.len(), want.encoded_len());
             prop_assert_eq!(&ExportTraceServiceRequest::decode(request.body).unwrap(), &want);
         }
     }
