@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-        generated::{bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+        generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit},
     },
     maps::RingBuf,
 };
@@ -64,10 +64,12 @@ pub fn lose(sensor: Sensor, loss: Loss) {
     }
 }
 
-/// Writes a record to its sensor's ring.
+/// Writes a record to its sensor's ring. All records of a ring come this way or all by [`reserve`], since the two
+/// measure differently when to wake.
 #[inline(always)]
 pub fn output(sensor: Sensor, record: &[u8]) {
-    let (ring, wake) = ring(sensor);
+    // SAFETY: a helper without preconditions.
+    let (ring, wake) = ring(sensor, unsafe { bpf_get_smp_processor_id() } as u16);
     let before = ring.query(u64::from(BPF_RB_AVAIL_DATA));
     if ring.output::<[u8]>(record, wake_up(before, record.len() as u64, wake)).is_err() {
         lose(sensor, Loss::RingFull);
@@ -76,7 +78,6 @@ pub fn output(sensor: Sensor, record: &[u8]) {
 
 /// Room for one record in its sensor's ring; it must be submitted.
 pub struct Room {
-    ring: *mut c_void,
     wake: u32,
     len: usize,
     /// `len` bytes, aligned to 8; the header is written.
@@ -88,7 +89,7 @@ pub struct Room {
 #[inline(always)]
 pub fn reserve(sensor: Sensor, op: u8, len: usize) -> Option<Room> {
     let header = header(sensor, op)?;
-    let (ring, wake) = ring(sensor);
+    let (ring, wake) = ring(sensor, header.cpu);
     // The map's definition is all that the type holds, and its address is how helpers know it.
     let ring = core::ptr::from_ref(ring).cast_mut().cast::<c_void>();
     // SAFETY: a ring of ours.
@@ -99,31 +100,48 @@ pub fn reserve(sensor: Sensor, op: u8, len: usize) -> Option<Room> {
     }
     // SAFETY: every record starts with its header, and the ring aligns it.
     unsafe { record.cast::<Header>().write(header) };
-    Some(Room { ring, wake, len, record })
+    Some(Room { wake, len, record })
 }
 
 impl Room {
-    /// Hands the record over.
+    /// Hands the record over, and wakes by where it lies: to ask the ring how full it is costs more than writing
+    /// the record.
+    ///
+    /// The ring's memory is mapped twice in a row and its size is a multiple of `wake`, so that addresses modulo
+    /// `wake` go on from one lap to the next, and rooms follow each other without a gap. Of any `wake` bytes,
+    /// whoever wrote them, exactly one room wakes. A ring that is full since it was last read has had all
+    /// its multiples but the one in the room that was refused: three of four wake-ups, the first after
+    /// at most a quarter.
     #[inline(always)]
     pub fn submit(self) {
-        let len = self.len as u64;
-        // SAFETY: a ring of ours; the room was reserved in it and is given back once.
-        unsafe {
-            let after = bpf_ringbuf_query(self.ring, u64::from(BPF_RB_AVAIL_DATA));
-            bpf_ringbuf_submit(self.record.cast(), wake_up(after.wrapping_sub(len + 8), len, self.wake));
-        }
+        let at = low_half(self.record).wrapping_sub(HEAD);
+        let flags = wake_up(u64::from(at), self.len as u64, self.wake);
+        // SAFETY: the room was reserved and is given back once.
+        unsafe { bpf_ringbuf_submit(self.record.cast(), flags) };
     }
 }
 
-/// The ring of a sensor on this CPU, and the fill level at which user space is woken.
+/// The low half of an address as a number: of pointers themselves the verifier allows no bit operations.
 #[inline(always)]
-fn ring(sensor: Sensor) -> (&'static RingBuf, u32) {
+fn low_half(address: *mut u8) -> u32 {
+    let low: u32;
+    // SAFETY: a move between registers; it keeps the compiler from using the pointer instead.
+    unsafe {
+        core::arch::asm!("{0} = {1}", out(wreg) low, in(wreg) address as u32, options(pure, nomem, nostack));
+    }
+    low
+}
+
+/// Bytes of the ring's own before each record (`BPF_RINGBUF_HDR_SZ`).
+const HEAD: u32 = 8;
+
+/// The ring of a sensor on a CPU, and every how many bytes user space is woken.
+#[inline(always)]
+fn ring(sensor: Sensor, cpu: u16) -> (&'static RingBuf, u32) {
     match sensor.ring() {
         Ring::Priority => (&PRIORITY, WAKE_PRIORITY.load()),
         Ring::Bulk => {
-            // SAFETY: a helper without preconditions.
-            let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
-            let ring = match cpu & BULK_MASK.load() {
+            let ring = match u32::from(cpu) & BULK_MASK.load() {
                 0 => &BULK_0,
                 1 => &BULK_1,
                 2 => &BULK_2,
@@ -134,11 +152,11 @@ fn ring(sensor: Sensor) -> (&'static RingBuf, u32) {
     }
 }
 
-/// Flags of a record of `len` bytes written when `before` bytes wait: wakes user space only when it
-/// carries the fill level across a multiple of `wake` (a power of two), since a wake-up costs the traced
-/// task more than the whole record.
+/// Flags of a record of `len` bytes in a room that begins at `at`: wakes user space only when the room goes
+/// across a multiple of `wake` (a power of two), since a wake-up costs the traced task more than the
+/// whole record.
 #[inline(always)]
-fn wake_up(before: u64, len: u64, wake: u32) -> u64 {
-    let crossed = (before ^ (before + len + 8)) & !(u64::from(wake) - 1) != 0;
+fn wake_up(at: u64, len: u64, wake: u32) -> u64 {
+    let crossed = (at ^ (at + len + u64::from(HEAD))) & !(u64::from(wake) - 1) != 0;
     u64::from(if crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }

@@ -19,8 +19,8 @@ macro_rules! for_each_global {
             (CGROUP_SUBSYS, u32, u32::MAX, "take a task's cgroup from this v1 controller (`enum cgroup_subsys_id`); MAX = from v2");
             (CGROUP_HIERARCHY, u32, 0, "`hierarchy_id` whose cgroups are recorded; 0 = v2");
             (BULK_MASK, u32, 0, "bulk ring of a CPU = CPU & mask; number of rings in use − 1, a power of two less one");
-            (WAKE_PRIORITY, u32, 65536, "bytes in the priority ring at which user space is woken");
-            (WAKE_BULK, u32, 65536, "bytes in a bulk ring at which user space is woken");
+            (WAKE_PRIORITY, u32, 65536, "user space is woken when the bytes in the priority ring cross a multiple of it: a power of two");
+            (WAKE_BULK, u32, 65536, "every how many bytes of a bulk ring user space is woken: a power of two");
             (EXIT_HAS_GROUP_DEAD, u32, 0, "1 if `sched_process_exit` passes `group_dead` (6.18)");
             (CURRENT_IS_TYPED, u32, 0, "1 if `bpf_get_current_task_btf` exists (5.11)");
             (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");

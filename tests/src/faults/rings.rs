@@ -1,5 +1,5 @@
 //! Rings that overflow: by a burst, and because the agent does not run. What is lost is counted by the
-//! kernel programs, and everything after it is whole again.
+//! kernel programs, and everything after it is whole again. And one that does not: it wakes the agent in time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -20,6 +20,7 @@ use crate::runner::{Context, Test};
 pub(super) const TESTS: &[Test] = &[
     Test { name: "rings/overflow_by_burst", needs: FAST_SCENE, run: overflow_by_burst },
     Test { name: "rings/agent_stopped_under_load", needs: SCENE, run: agent_stopped },
+    Test { name: "rings/a_filling_ring_wakes", needs: FAST_SCENE, run: a_filling_ring_wakes },
 ];
 
 /// The smallest rings; sweeps that soon find connections whose close record was lost.
@@ -132,4 +133,32 @@ fn agent_stopped(context: &Context) -> anyhow::Result<()> {
     }
     done += whole_again(context, &agent, &receiver, &cgroup)?;
     Account::state(&agent, &receiver, done).map(drop)
+}
+
+/// Between two looks of the slowest timer come several times as many records as the ring holds; nothing is
+/// lost, because the ring wakes: once in a quarter, and no oftener.
+fn a_filling_ring_wakes(context: &Context) -> anyhow::Result<()> {
+    const RING: u64 = 1 << 20;
+    const SLOW: &str = "rings: {bulk_bytes: 1MiB, drain_min: 1s, drain_max: 10s}\n";
+    /// In a ring, with its own 8 bytes: the least is of the owner, the longest of the end over IPv4.
+    const RECORD: std::ops::RangeInclusive<u64> = 48..=128;
+    let (cgroup, receiver) = (Cgroup::new("rings")?, Receiver::start()?);
+    let agent = Agent::start(context, cgroup.path(), &receiver.endpoint(), SLOW)?;
+    let before = agent.ledger()?;
+    connections(context, &cgroup, 10_000)?;
+    let after = agent.ledger()?;
+    ensure!(lost(&after, Sensor::Tcp)? == 0, "the ring was full before the agent woke");
+    let grown = |name, labels: &[_]| anyhow::Ok(after.count(name, labels)? - before.count(name, labels)?);
+    let records = grown(ledger::PRODUCED, &[("sensor", Sensor::Tcp.name())])?;
+    let woken = grown("tarsier_drain_wakeups_total", &[("cause", "threshold")])?;
+    let (least, most) = (records * RECORD.start() / RING, records * RECORD.end() / (RING / 4));
+    // A quarter may have been begun in each ring before, and both questions wake.
+    let begun = tarsier_abi::BULK_RINGS as u64 + 2;
+    ensure!(least >= 2, "{records} records do not fill the ring twice");
+    ensure!(
+        (least..=most + begun).contains(&woken),
+        "{records} records woke {woken} times, not {least} to {}",
+        most + begun
+    );
+    Ok(())
 }
