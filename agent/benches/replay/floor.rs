@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::cpu_ns;
 
 /// As large as our requests, and as h2's frames.
-const REQUEST: usize = 512 << 10;
+const REQUEST: usize = 1 << 20;
 const FRAME: usize = 16 << 10;
 const FRAME_HEADER: usize = 9;
 /// Bytes copied or written in each measurement, several times over; the least counts.

@@ -23,7 +23,7 @@ use crate::export::stdout::{Outbox, PrintError, Printer, Style};
 use crate::export::{Batch, Counts, DropCause, Signal};
 
 /// A request is sent when it has this many bytes …
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 /// … or its first record is this old.
 const BATCH_AGE_NS: u64 = 1_000_000_000;
 

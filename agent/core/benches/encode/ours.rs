@@ -8,7 +8,7 @@ use crate::reports::Reports;
 use crate::{CLOCK, Request, Side};
 
 /// A request is finished at this size, as the agent does.
-const REQUEST: usize = 512 << 10;
+const REQUEST: usize = 1 << 20;
 
 pub(crate) struct Ours {
     logs: LogsEncoder,

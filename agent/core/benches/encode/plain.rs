@@ -119,14 +119,18 @@ fn exec(sink: &mut impl Sink, image: &Image) {
     if creds.loginuid != u32::MAX {
         sink.int("tarsier.process.loginuid", creds.loginuid.into());
     }
-    sink.text("tarsier.process.capabilities.effective", format!("{:016x}", creds.cap_effective));
+    if creds.cap_effective != 0 {
+        sink.text("tarsier.process.capabilities.effective", format!("{:016x}", creds.cap_effective));
+    }
     if creds.cap_permitted != creds.cap_effective {
         sink.text("tarsier.process.capabilities.permitted", format!("{:016x}", creds.cap_permitted));
     }
     sink.int("tarsier.process.namespace.mnt", image.ns.mnt.into());
     sink.int("tarsier.process.namespace.pid", image.ns.pid.into());
     sink.int("tarsier.process.namespace.net", image.ns.net.into());
-    sink.int("tarsier.process.namespace.user", image.ns.user.into());
+    if image.ns.user != 4_026_531_837 {
+        sink.int("tarsier.process.namespace.user", image.ns.user.into());
+    }
     sink.int("tarsier.exe.inode", image.exe_inode as i64);
     sink.text("tarsier.exe.device", format!("{}:{}", image.exe_dev >> 20, image.exe_dev & 0xF_FFFF));
     sink.int("tarsier.exe.ctime", image.exe_ctime_ns as i64);

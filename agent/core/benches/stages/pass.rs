@@ -17,7 +17,7 @@ use crate::node::{Node, Records};
 /// Records of one drain cycle.
 const CYCLE: usize = 512;
 /// A request is finished at this size, as the agent does.
-const REQUEST: usize = 512 << 10;
+const REQUEST: usize = 1 << 20;
 
 /// The stages, each with all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -78,8 +78,8 @@ impl Images {
     }
 }
 
-/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`. Real and saved ids
-/// and permitted capabilities are told where they differ from the effective ones.
+/// User and group ids, and the capabilities as hexadecimal masks as in `/proc/PID/status`, but for empty sets.
+/// Real and saved ids and permitted capabilities are told where they differ from the effective ones.
 fn credentials(record: &mut Record<'_, FIELD>, creds: &Creds) {
     int!(record, "process.user.id", creds.euid.into());
     if creds.uid != creds.euid {
@@ -95,7 +95,9 @@ fn credentials(record: &mut Record<'_, FIELD>, creds: &Creds) {
     if creds.loginuid != u32::MAX {
         int!(record, "tarsier.process.loginuid", creds.loginuid.into());
     }
-    formatted!(record, "tarsier.process.capabilities.effective", |text| text.hex16(creds.cap_effective));
+    if creds.cap_effective != 0 {
+        formatted!(record, "tarsier.process.capabilities.effective", |text| text.hex16(creds.cap_effective));
+    }
     if creds.cap_permitted != creds.cap_effective {
         formatted!(record, "tarsier.process.capabilities.permitted", |text| text.hex16(creds.cap_permitted));
     }
@@ -109,6 +111,10 @@ fn credentials(record: &mut Record<'_, FIELD>, creds: &Creds) {
     }
 }
 
+/// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, include/linux/proc_ns.h; since 6.17
+/// `USER_NS_INIT_INO` of uapi/linux/nsfs.h), which container runtimes let everybody be in.
+const INITIAL_USER: u32 = 0xEFFF_FFFD;
+
 fn namespaces(record: &mut Record<'_, FIELD>, ns: &Namespaces) {
     if ns.mnt != 0 {
         int!(record, "tarsier.process.namespace.mnt", ns.mnt.into());
@@ -119,7 +125,7 @@ fn namespaces(record: &mut Record<'_, FIELD>, ns: &Namespaces) {
     if ns.net != 0 {
         int!(record, "tarsier.process.namespace.net", ns.net.into());
     }
-    if ns.user != 0 {
+    if ns.user != 0 && ns.user != INITIAL_USER {
         int!(record, "tarsier.process.namespace.user", ns.user.into());
     }
 }

@@ -76,14 +76,16 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn creds()(ids: [u32; 6], loginuid in prop_oneof![Just(u32::MAX), any::<u32>()], caps: [u64; 3], rare in 0_u64..2)
-        -> Creds
-    {
-        let [uid, gid, suid, sgid, euid, egid] = ids;
+    fn creds()(
+        ids: [u32; 6], loginuid in prop_oneof![Just(u32::MAX), any::<u32>()], caps: [u64; 3], rare in 0_u64..2,
+        some in 0_u64..2, twins: bool,
+    ) -> Creds {
+        let [uid, gid, suid, sgid, euid, egid] = if twins { [ids[0]; 6] } else { ids };
+        let effective = some * caps[2];
         Creds {
             cap_inheritable: rare * caps[0],
-            cap_permitted: caps[1],
-            cap_effective: caps[2],
+            cap_permitted: if twins { effective } else { caps[1] },
+            cap_effective: effective,
             cap_bounding: u64::MAX,
             cap_ambient: rare,
             uid, gid, suid, sgid, euid, egid, loginuid,
@@ -96,10 +98,11 @@ prop_compose! {
     fn image()(
         exe in bytes(), args in vec(bytes(), 0..6), cut: bool, cwd in bytes(), comm in vec(any::<u8>(), 0..16),
         args_bytes: u32, args_truncated: bool, flags: u32, creds in creds(), ns: [u32; 4], zero in 0_u32..2,
-        tty in prop_oneof![Just(0), any::<u32>()], exe_inode in prop_oneof![Just(0), any::<u64>()],
+        tty in prop_oneof![Just(0), any::<u32>()], own_user: bool, exe_inode in prop_oneof![Just(0), any::<u64>()],
         exe_dev: u32, exe_ctime_ns: u64,
     ) -> Image {
         let [mnt, pid, net, user] = ns;
+        let user = if own_user { user } else { 4_026_531_837 };
         let ns = Namespaces { mnt: zero * mnt, pid, net, user, uts: 1, ipc: 2, cgroup: 3, time: 4 };
         let mut args: Vec<u8> = args.iter().flat_map(|arg| {
             let text = arg.iter().copied().map(|byte| if byte == 0 { b'0' } else { byte });

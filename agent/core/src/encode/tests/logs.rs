@@ -157,13 +157,15 @@ fn exec(attributes: &mut Vec<KeyValue>, image: &Image) {
     }
     let mask =
         |name, mask: u64| text(&format!("tarsier.process.capabilities.{name}"), format!("{mask:016x}"));
-    attributes.push(mask("effective", creds.cap_effective));
+    attributes.extend((creds.cap_effective != 0).then(|| mask("effective", creds.cap_effective)));
     let others = creds.cap_permitted != creds.cap_effective;
     attributes.extend(others.then(|| mask("permitted", creds.cap_permitted)));
     attributes.extend((creds.cap_inheritable != 0).then(|| mask("inheritable", creds.cap_inheritable)));
     attributes.extend((creds.cap_ambient != 0).then(|| mask("ambient", creds.cap_ambient)));
-    let ns = [("mnt", image.ns.mnt), ("pid", image.ns.pid), ("net", image.ns.net), ("user", image.ns.user)];
-    for (name, inode) in ns.into_iter().filter(|(_, inode)| *inode != 0) {
+    let ns = image.ns;
+    let user = if ns.user == 4_026_531_837 { 0 } else { ns.user };
+    let told = [("mnt", ns.mnt), ("pid", ns.pid), ("net", ns.net), ("user", user)];
+    for (name, inode) in told.into_iter().filter(|(_, inode)| *inode != 0) {
         attributes.push(int(&format!("tarsier.process.namespace.{name}"), inode));
     }
     let device = |device: u32| format!("{}:{}", device >> 20, device % (1 << 20));
