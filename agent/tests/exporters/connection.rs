@@ -56,6 +56,22 @@ async fn a_connection_cut_in_mid_batch_is_made_again_and_the_batch_sent_again() 
     assert!(!last_error(&exporter, Signal::Logs).is_empty());
 }
 
+/// What is held back below HTTP/2 leaves although its flow control lets nothing more be written: the windows are
+/// less than a frame, and far less than what the client gathers.
+#[tokio::test]
+async fn a_receiver_of_narrow_windows_gets_all_at_the_first_attempt() {
+    for window in [100, 20_000, 65_535, 200_000] {
+        let receiver = Receiver::start_narrow(window).await;
+        let exporter = start(&config(receiver.endpoint()));
+        for (id, bytes) in [1_000_000, 10, 300_000].into_iter().enumerate() {
+            exporter.push(items::heavy(id as u64, if window < 1000 { bytes / 20 } else { bytes })).unwrap();
+        }
+        let counts = settled(&exporter, Signal::Logs).await;
+        assert_eq!((counts.sent, counts.retries), (3, 0), "windows of {window}");
+        assert_eq!(receiver.accepted(Signal::Logs), [0, 1, 2]);
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_an_answer_is_sent_again_after_the_timeout() {
     let receiver = Receiver::start([Answer::Hang]).await;

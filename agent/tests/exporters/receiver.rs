@@ -67,29 +67,33 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) async fn start(script: impl IntoIterator<Item = Answer>) -> Self {
-        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, None)
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, Server::builder())
     }
 
     pub(crate) async fn start_tls(tls: ServerTlsConfig) -> Self {
-        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), [], Some(tls))
+        let server = Server::builder().tls_config(tls).unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), [], server)
+    }
+
+    /// One that takes `bytes` before it must be heard again, of each stream and of the connection.
+    pub(crate) async fn start_narrow(bytes: u32) -> Self {
+        let server =
+            Server::builder().initial_stream_window_size(bytes).initial_connection_window_size(bytes);
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), [], server)
     }
 
     pub(crate) fn serve(
         listener: TcpListener,
         script: impl IntoIterator<Item = Answer>,
-        tls: Option<ServerTlsConfig>,
+        mut server: Server,
     ) -> Self {
         let address = listener.local_addr().unwrap();
         let desk = Desk {
             script: Arc::new(Mutex::new(script.into_iter().collect())),
             arrivals: watch::Sender::new(Vec::new()),
         };
-        let mut builder = Server::builder();
-        if let Some(tls) = tls {
-            builder = builder.tls_config(tls).unwrap();
-        }
         let (gzip, zstd) = (CompressionEncoding::Gzip, CompressionEncoding::Zstd);
-        let router = builder
+        let router = server
             .add_service(LogsServiceServer::new(desk.clone()).accept_compressed(gzip).accept_compressed(zstd))
             .add_service(
                 TraceServiceServer::new(desk.clone()).accept_compressed(gzip).accept_compressed(zstd),
@@ -148,7 +152,7 @@ impl Absent {
     }
 
     pub(crate) fn appear(self) -> Receiver {
-        Receiver::serve(self.socket.listen(64).unwrap(), [], None)
+        Receiver::serve(self.socket.listen(64).unwrap(), [], Server::builder())
     }
 }
 

@@ -63,6 +63,20 @@ async fn tls_with_an_own_authority() {
     wait(&exporter, |ledger| ledger.signals.iter().all(|counts| counts.sent == 5)).await;
 }
 
+/// Many records of TLS to a request, and requests that are less than one.
+#[tokio::test]
+async fn large_and_small_requests_in_turn_over_tls() {
+    let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
+    let receiver = Receiver::start_tls(authority.server("localhost")).await;
+    let exporter = start(&tls_config(&receiver, write(directory.path(), "ca.pem", &authority.pem())));
+    for id in 0..6 {
+        exporter.push(items::heavy(id, if id % 2 == 0 { 3_000_000 } else { 1 })).unwrap();
+    }
+    let counts = settled(&exporter, Signal::Logs).await;
+    assert_eq!((counts.sent, counts.retries), (6, 0));
+    assert_eq!(receiver.accepted(Signal::Logs), [0, 1, 2, 3, 4, 5]);
+}
+
 #[tokio::test]
 async fn a_wrong_authority_is_named_and_a_replaced_file_is_read_again() {
     let (right, wrong, directory) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());

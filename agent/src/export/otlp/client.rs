@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
 use super::codec::{AnswerCodec, ExportResponse};
+use super::gather::Connector;
 use super::message::{Direct, Packer};
 use super::retry::{self, Verdict};
 use super::settings::Target;
@@ -133,7 +134,8 @@ impl Client {
         }
         self.disconnect();
         let headers = headers::read(&self.target.headers, self.target.headers_file.as_deref())?;
-        let channel = endpoint(&self.target)?.connect().await.map_err(ConnectError::Connect)?;
+        let channel = endpoint(&self.target)?.connect_with_connector(Connector::new()).await;
+        let channel = channel.map_err(ConnectError::Connect)?;
         let mut grpc = Grpc::new(Direct(channel));
         if let Some(encoding) = self.target.compression {
             grpc = grpc.send_compressed(encoding).accept_compressed(encoding);
@@ -183,8 +185,7 @@ pub(super) fn check(target: &Target) -> Result<(), ConnectError> {
 fn endpoint(target: &Target) -> Result<Endpoint, ConnectError> {
     let endpoint = Endpoint::from(target.endpoint.clone())
         .user_agent(concat!("tarsier/", env!("CARGO_PKG_VERSION")))
-        .map_err(ConnectError::Connect)?
-        .tcp_keepalive(Some(Duration::from_secs(60)));
+        .map_err(ConnectError::Connect)?;
     if target.is_tls() { tls::apply(endpoint, &target.tls) } else { Ok(endpoint) }
 }
 

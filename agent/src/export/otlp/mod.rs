@@ -4,7 +4,7 @@
 //! `config` is what the user writes, `env` what the environment adds, `settings` both checked.
 //!
 //! Delivery is at least once: a request whose answer was lost is sent again. Memory is bounded by the queue
-//! plus, per signal being sent, the request's compressed form.
+//! plus, per signal being sent, the request's compressed form and what `gather` holds (128 KiB).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ mod client;
 mod codec;
 mod config;
 mod env;
+mod gather;
 mod headers;
 mod message;
 mod retry;
