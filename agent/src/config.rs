@@ -169,7 +169,7 @@ impl Loaded {
             what: error.problem,
             fix: String::new(),
         }));
-        for path in leaves(&self.config.otlp).difference(&before) {
+        for (path, _) in leaves(&self.config.otlp).difference(&before) {
             self.origins.insert(format!("otlp.{path}"), "environment".into());
         }
         problems
@@ -211,16 +211,16 @@ impl Loaded {
     }
 }
 
-/// The paths of all values in a section.
-fn leaves(section: &impl Serialize) -> BTreeSet<String> {
+/// All values of a section: path and line.
+fn leaves(section: &impl Serialize) -> BTreeSet<(String, String)> {
     let json = serde_json::to_value(section).expect("a configuration has only string keys");
-    let mut paths = BTreeSet::new();
-    print::collect(&json, "", 0, &mut |_, path, _, is_value| {
+    let mut leaves = BTreeSet::new();
+    print::collect(&json, "", 0, &mut |_, path, text, is_value| {
         if is_value {
-            paths.insert(path.to_owned());
+            leaves.insert((path.to_owned(), text));
         }
     });
-    paths
+    leaves
 }
 
 const ATTRIBUTES_VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";

@@ -208,7 +208,6 @@ pub struct Memory {
     /// waits to be exported, the oldest first, then processes that have ended and connections that changed
     /// longest ago; all of it is counted (cause `memory`). Below 70 percent all is as before. The limit of
     /// the agent's cgroup, if it has one, is kept in the same way, whether or not this is set.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-min" = "32MiB"))]
     pub limit: Option<ByteSize>,
 }

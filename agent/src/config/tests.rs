@@ -136,6 +136,10 @@ resource_attributes: {k8s.node.name: n1, 'odd: key': 'true', port: '80', 'naïve
     assert!(line("zone:").ends_with("# OTEL_RESOURCE_ATTRIBUTES"), "{printed}");
     assert!(line("endpoint: \"http://collector:4317\"").ends_with("# environment"), "{printed}");
     assert!(line("max_entries: 65536").ends_with("# default"), "{printed}");
+    // What is not set is shown too: the print is the list of what can be.
+    for unset in ["limit: null", "ca_file: null", "timeout: null"] {
+        assert!(line(unset).ends_with("# default"), "{printed}");
+    }
 }
 
 #[test]

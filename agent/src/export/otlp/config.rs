@@ -18,22 +18,16 @@ use crate::export::Signal;
 pub struct OtlpConfig {
     /// Where to send: `http://host:port` (plain text) or `https://host:port` (TLS). The usual port of OTLP over
     /// gRPC is 4317. Not set: nothing is sent, unless a signal has its own endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Headers of every request, such as an API key or a tenant. Better in `headers_file` if secret.
     pub headers: Headers,
     /// File with more headers, one `name: value` a line; they win over `headers`. Read again when it changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub headers_file: Option<PathBuf>,
     /// How long one attempt may take, connection included. Default: 10s.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional"
-    )]
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
     /// How requests are compressed. Default: `auto`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
     /// Certificates, for `https://` endpoints.
     pub tls: TlsConfig,
@@ -113,19 +107,14 @@ pub struct SignalConfig {
     /// Whether this signal is sent.
     pub enabled: bool,
     /// Its own endpoint, in place of the common one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Its own headers, added to the common ones and winning over them.
     pub headers: Headers,
     /// Its own timeout, in place of the common one.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional"
-    )]
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
     /// Its own compression, in place of the common one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
 }
 
@@ -156,16 +145,12 @@ pub enum Compression {
 pub struct TlsConfig {
     /// Certificate authorities that the server's certificate must come from, in place of the system's and the
     /// built-in ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Own certificate, with its chain, if the server asks for one (mTLS). Needs `key_file`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
     /// Private key of `cert_file`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// Name that the server's certificate must bear, if it is not the endpoint's host.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }
 
