@@ -15,6 +15,7 @@ const FIELD: u8 = super::logs::ATTRIBUTES;
 #[derive(Debug)]
 pub(super) struct Images {
     contexts: Box<[Context]>,
+    files: Box<[File]>,
 }
 
 /// Credentials and namespaces: the processes of a container have few combinations of them. Encoded once;
@@ -26,12 +27,31 @@ struct Context {
     bytes: Vec<u8>,
 }
 
+/// What tells the executable's file, once for all that run it; direct-mapped likewise.
+#[derive(Clone, Debug)]
+struct File {
+    /// Inode, device and ctime; an inode of 0: empty.
+    of: (u64, u32, u64),
+    len: usize,
+    bytes: [u8; FILE],
+}
+
+/// Longest form of its three attributes: integers of 9 bytes, a device of 4 + 1 + 7 digits.
+const FILE: usize =
+    "tarsier.exe.inode".len() + "tarsier.exe.device".len() + "tarsier.exe.ctime".len() + 16 + 20 + 16;
+
 impl Images {
     /// 128 × 600 bytes.
-    const PLACES_LOG2: u32 = 7;
+    const CONTEXTS_LOG2: u32 = 7;
+    /// 256 × 136 bytes.
+    const FILES_LOG2: u32 = 8;
 
     pub(super) fn new() -> Self {
-        Self { contexts: vec![Context::default(); 1 << Self::PLACES_LOG2].into() }
+        let empty = File { of: (0, 0, 0), len: 0, bytes: [0; FILE] };
+        Self {
+            contexts: vec![Context::default(); 1 << Self::CONTEXTS_LOG2].into(),
+            files: vec![empty; 1 << Self::FILES_LOG2].into(),
+        }
     }
 
     pub(super) fn append_to(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
@@ -44,9 +64,7 @@ impl Images {
             formatted!(record, "tarsier.process.tty", |text| text.device(image.tty));
         }
         if image.exe_inode != 0 {
-            int!(record, "tarsier.exe.inode", image.exe_inode);
-            formatted!(record, "tarsier.exe.device", |text| text.device(image.exe_dev));
-            int!(record, "tarsier.exe.ctime", image.exe_ctime_ns);
+            self.file(record, (image.exe_inode, image.exe_dev, image.exe_ctime_ns));
         }
         if image.flags != 0 {
             flags(record, image.flags);
@@ -56,7 +74,7 @@ impl Images {
     fn context(&mut self, record: &mut Record<'_, FIELD>, image: &Image) {
         let (creds, ns) = (&image.creds, &image.ns);
         let number = spread(u64::from(ns.mnt) << 32 ^ u64::from(creds.euid) << 8 ^ creds.cap_effective);
-        let Some(place) = self.contexts.get_mut((number >> (64 - Self::PLACES_LOG2)) as usize) else {
+        let Some(place) = self.contexts.get_mut((number >> (64 - Self::CONTEXTS_LOG2)) as usize) else {
             return;
         };
         if place.of.as_ref().is_some_and(|(known, of)| known == creds && of == ns) {
@@ -73,6 +91,30 @@ impl Images {
                 place.bytes.clear();
                 place.bytes.extend_from_slice(written);
                 place.of = Some((*creds, *ns));
+            },
+        );
+    }
+
+    fn file(&mut self, record: &mut Record<'_, FIELD>, of: (u64, u32, u64)) {
+        let number = (spread(of.0) >> (64 - Self::FILES_LOG2)) as usize;
+        let Some(place) = self.files.get_mut(number) else { return };
+        if place.of == of {
+            record.put_part(&place.bytes, place.len);
+            return;
+        }
+        let (inode, device, ctime) = of;
+        place.of.0 = 0;
+        record.keep(
+            |record| {
+                int!(record, "tarsier.exe.inode", inode);
+                formatted!(record, "tarsier.exe.device", |text| text.device(device));
+                int!(record, "tarsier.exe.ctime", ctime);
+            },
+            |written| {
+                if let Some(room) = place.bytes.get_mut(..written.len()) {
+                    room.copy_from_slice(written);
+                    (place.of, place.len) = (of, written.len());
+                }
             },
         );
     }

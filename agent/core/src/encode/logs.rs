@@ -16,7 +16,7 @@ use super::process::{Identities, Parents};
 use super::record::Record;
 use super::redact::Redactor;
 use super::resource::Identity;
-use super::text::{ROOM, Text};
+use super::text::{ROOM, Second, Text};
 use super::{Clock, wire};
 
 /// Field number of a `LogRecord`'s attributes.
@@ -32,6 +32,7 @@ pub struct LogsEncoder {
     parents: Parents<ATTRIBUTES>,
     arguments: Arguments,
     images: Images,
+    second: Second,
 }
 
 impl LogsEncoder {
@@ -43,6 +44,7 @@ impl LogsEncoder {
             parents: Parents::new(),
             arguments: Arguments::new(redactor),
             images: Images::new(),
+            second: Second::default(),
         }
     }
 
@@ -53,7 +55,7 @@ impl LogsEncoder {
         else {
             return None;
         };
-        let Self { batch, identities, parents, arguments, images } = self;
+        let Self { batch, identities, parents, arguments, images, second } = self;
         batch.push(report.workload, |record| {
             head(record, report, clock);
             body(record, report.what, process);
@@ -70,7 +72,7 @@ impl LogsEncoder {
                 What::Exec { .. } => {
                     let image = &*process.image;
                     let created = clock.unix_ns(process.key.start_boottime);
-                    formatted!(record, "process.creation.time", |text| text.rfc3339(created));
+                    formatted!(record, "process.creation.time", |text| text.rfc3339(created, second));
                     arguments.append_to(record, image.args());
                     about_arguments(record, image);
                     images.append_to(record, image);

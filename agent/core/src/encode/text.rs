@@ -139,19 +139,45 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// A time (ns since the Unix epoch) as RFC 3339 in UTC, with nanoseconds.
-    pub(super) fn rfc3339(&mut self, unix_ns: u64) {
+    /// A time (ns since the Unix epoch) as RFC 3339 in UTC, with nanoseconds. `second` is the last one's.
+    #[inline]
+    pub(super) fn rfc3339(&mut self, unix_ns: u64, second: &mut Second) {
         let (seconds, nanos) = (unix_ns / 1_000_000_000, (unix_ns % 1_000_000_000) as u32);
+        if second.seconds != seconds {
+            *second = Second::of(seconds);
+        }
+        self.put(second.text, 20);
+        self.byte(b'0' + (nanos / 100_000_000) as u8);
+        self.put(digits(nanos % 100_000_000), 8);
+        self.byte(b'Z');
+    }
+}
+
+/// A second as RFC 3339 has it, up to its fraction: most times that are told share it with the one before.
+#[derive(Debug)]
+pub(super) struct Second {
+    /// Since the Unix epoch.
+    seconds: u64,
+    text: [u8; 20],
+}
+
+impl Second {
+    #[cold]
+    fn of(seconds: u64) -> Self {
         let (days, second) = (seconds / 86_400, (seconds % 86_400) as u32);
         let (year, month, day) = civil(days);
         let [y3, y2, y1, y0, m1, m0, d1, d0] = digits((year * 10_000 + month * 100 + day) as u32);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let [_, _, h1, h0, i1, i0, s1, s0] = digits(hour * 10_000 + minute * 100 + second);
-        self.put([y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b'T'], 11);
-        self.put([h1, h0, b':', i1, i0, b':', s1, s0, b'.'], 9);
-        self.byte(b'0' + (nanos / 100_000_000) as u8);
-        self.put(digits(nanos % 100_000_000), 8);
-        self.byte(b'Z');
+        let text =
+            [y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0, b'T', h1, h0, b':', i1, i0, b':', s1, s0, b'.'];
+        Self { seconds, text }
+    }
+}
+
+impl Default for Second {
+    fn default() -> Self {
+        Self::of(0)
     }
 }
 
@@ -243,8 +269,11 @@ mod tests {
             (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
             (u64::MAX, "2554-07-21T23:34:33.709551615Z"),
         ];
+        let mut second = Second::default();
         for (nanos, want) in cases {
-            assert_eq!(in_string(|text| text.rfc3339(nanos)), want);
+            for _ in 0..2 {
+                assert_eq!(in_string(|text| text.rfc3339(nanos, &mut second)), want);
+            }
         }
     }
 
@@ -289,7 +318,7 @@ mod tests {
                 in_string(|text| text.device(tgid)), format!("{}:{}", tgid >> 20, tgid & 0xF_FFFF),
             );
             let nanos = nanos % 1_000_000_000;
-            let time = in_string(|text| text.rfc3339(u64::from(nanos)));
+            let time = in_string(|text| text.rfc3339(u64::from(nanos), &mut Second::default()));
             prop_assert_eq!(time, format!("1970-01-01T00:00:00.{nanos:09}Z"));
         }
 

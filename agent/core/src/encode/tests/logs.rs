@@ -11,7 +11,7 @@ use tarsier_abi::exec::flag;
 use super::entities::{Happening, happenings, workloads};
 use super::*;
 use crate::encode::redact::{RedactConfig, Redactor, Scratch};
-use crate::encode::text::in_string;
+use crate::encode::text::{Second, in_string};
 use crate::event::{Image, Origin, Process, Report, Strings, TaskKey};
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&RedactConfig::default()).unwrap());
@@ -73,7 +73,10 @@ fn record(at_ns: u64, workload: &Workload, happening: &Happening) -> Option<LogR
     match happening {
         Happening::Exec(process) => {
             let created = traces::unix(process.key.start_boottime);
-            attributes.push(text("process.creation.time", in_string(|text| text.rfc3339(created))));
+            attributes.push(text(
+                "process.creation.time",
+                in_string(|text| text.rfc3339(created, &mut Second::default())),
+            ));
             exec(&mut attributes, image);
         }
         Happening::Exit(_, status) if status & 127 == 0 => {

@@ -26,6 +26,9 @@ fn colliding_process() -> impl Strategy<Value = Process> {
             let mut image = Image::clone(&process.image);
             let cwd = image.cwd().to_vec();
             let text = |bytes: &'static [u8]| move |text: &mut Vec<u8>| text.extend_from_slice(bytes);
+            image.exe_inode %= 3;
+            image.exe_dev %= 2;
+            image.exe_ctime_ns %= 2;
             image.strings.write(text(exe), |text| text.extend_from_slice(&cwd), comm, args);
             Process { key, image: Arc::new(image), ..process }
         },
