@@ -41,7 +41,7 @@ use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
 use crate::config::units::ByteSize;
 use crate::export::stdout::Outbox;
-use crate::host::clock::{self, UnixOffset};
+use crate::host::clock::{self, Asleep, UnixOffset};
 use crate::host::{self, cgroups::Hierarchy, identity, memory::Meter};
 use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
@@ -72,6 +72,7 @@ struct Pipeline {
     pace: Pace,
     feed: Feed,
     clock: UnixOffset,
+    asleep: Asleep,
     sweep: Sweep,
     /// Lines on their way to standard output.
     lines: Option<Outbox>,
@@ -195,6 +196,7 @@ fn run_into(
         pace: Pace::new(config.rings.drain_min.into(), config.rings.drain_max.into()),
         feed: Feed { engine: Engine::new(config, &surroundings, outlet), recording: None },
         clock,
+        asleep: Asleep::new(),
         sweep: Sweep {
             interval: sweep_interval,
             due: started + sweep_interval,
@@ -208,6 +210,7 @@ fn run_into(
         rates: view::Rates::default(),
         started,
     };
+    pipeline.kernel.set_asleep(pipeline.asleep.ns())?;
     pipeline.kernel.attach();
     pipeline.kernel.require_core()?;
     if let Some(target) = target.take() {
@@ -302,6 +305,11 @@ impl Pipeline {
     /// One drain cycle; returns how many records it took. The bulk rings are read up to where they
     /// stood before the priority ring was emptied: an event's process is known before the event.
     fn cycle(&mut self) -> u64 {
+        if self.asleep.look()
+            && let Err(error) = self.kernel.set_asleep(self.asleep.ns())
+        {
+            tracing::warn!(%error, "times of connections are too early by the time that the machine slept");
+        }
         let now = now(&mut self.clock);
         self.feed.frame(&Frame::Begin(now));
         let Self { priority, bulk, limits, feed, .. } = self;

@@ -33,9 +33,15 @@ fn add_one(counter: *mut u64) {
     unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64) }
 }
 
-/// Counts a record as produced and makes its header.
+/// Counts a record of now as produced and makes its header.
 #[inline(always)]
 pub fn header(sensor: Sensor, op: u8) -> Option<Header> {
+    header_of(sensor, op, now)
+}
+
+/// Counts a record as produced and makes its header, with the boot time that `time` tells.
+#[inline(always)]
+fn header_of(sensor: Sensor, op: u8, time: impl FnOnce() -> u64) -> Option<Header> {
     let row = row(sensor)?;
     // SAFETY: a field of a live map value.
     let produced = unsafe { &raw mut (*row).produced };
@@ -44,7 +50,7 @@ pub fn header(sensor: Sensor, op: u8) -> Option<Header> {
     add_one(produced);
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
-    Some(Header { sensor: sensor as u8, op, cpu, seq, boot_ns: now() })
+    Some(Header { sensor: sensor as u8, op, cpu, seq, boot_ns: time() })
 }
 
 /// `CLOCK_BOOTTIME`, ns.
@@ -84,11 +90,11 @@ pub struct Room {
     pub record: *mut u8,
 }
 
-/// Counts a record as produced and asks for room, `len` bytes: a constant wherever the verifier comes from.
-/// Written in place, a record is not copied.
+/// Counts a record of `time` as produced and asks for room, `len` bytes: a constant wherever the verifier comes
+/// from. Written in place, a record is not copied.
 #[inline(always)]
-pub fn reserve(sensor: Sensor, op: u8, len: usize) -> Option<Room> {
-    let header = header(sensor, op)?;
+pub fn reserve(sensor: Sensor, op: u8, len: usize, time: impl FnOnce() -> u64) -> Option<Room> {
+    let header = header_of(sensor, op, time)?;
     let (ring, wake) = ring(sensor, header.cpu);
     // The map's definition is all that the type holds, and its address is how helpers know it.
     let ring = core::ptr::from_ref(ring).cast_mut().cast::<c_void>();

@@ -40,6 +40,11 @@ pub static CGROUP_SCRATCH: PerCpuArray<[u8; 2048]> = PerCpuArray::with_max_entri
 #[map]
 pub static SEED_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
+/// `CLOCK_BOOTTIME` less `CLOCK_MONOTONIC`, ns: user space looks in every drain cycle, and writes it when the machine
+/// has slept.
+#[map]
+pub static ASLEEP: Array<u64> = Array::with_max_entries(1, 0);
+
 /// The sweep's slots, in and out.
 #[map]
 pub static SWEEP: Array<SweepBatch> = Array::with_max_entries(1, 0);

@@ -7,8 +7,9 @@ use tarsier_abi::{
 
 use crate::{
     access::{Access, Typed, Untyped},
-    cgroup, filter,
-    kernel::{Ptr, SOCK_BOUND_BIT, SOCK_CGROUP_IS_POINTER, field, get, get_at, peek},
+    cgroup, emit, filter,
+    kernel::{Ptr, SOCK_BOUND_BIT, SOCK_CGROUP_IS_POINTER, field, get, get_at, maybe, peek},
+    maps,
     sequence::{self, Identity, Sent},
 };
 
@@ -27,6 +28,33 @@ pub fn net_ns(sock: Ptr) -> u32 {
 #[inline(always)]
 pub fn is_owned(sock: Ptr) -> bool {
     get::<u32>(sock, &field::SOCK_OWNED) != 0
+}
+
+/// When the socket's last segment came or went, ns since boot: `tcp_mstamp_refresh` took the time then, and what the
+/// kernel has read need not be read again. It is the time of now only while a segment is being processed.
+#[inline(always)]
+pub fn segment_time(sock: Ptr) -> u64 {
+    match (maybe::<u64>(sock, &field::TCP_CLOCK_CACHE), maps::ASLEEP.get(0)) {
+        (Some(monotonic_ns), Some(asleep_ns)) => monotonic_ns.wrapping_add(*asleep_ns),
+        _ => emit::now(),
+    }
+}
+
+/// Whether a segment that is being processed ends the socket's life, which leaves `old`.
+///
+/// All in `tcp_rcv_state_process` (net/ipv4/tcp_input.c), which refreshes the time at its beginning: in LAST_ACK and CLOSING
+/// only the ACK of its FIN makes `snd_una` equal `write_seq`, and the socket does not stay so. What ends FIN_WAIT2 while
+/// no system call holds the socket is a segment, or a timer, and that refreshes the time too (`tcp_keepalive_timer`). Not
+/// so in the other states: children that nobody accepted end with their listener, without a lock of their own.
+#[inline(always)]
+pub fn is_closed_by_segment(sock: Ptr, old: u8) -> bool {
+    match old {
+        state::LAST_ACK | state::CLOSING => {
+            get::<u32>(sock, &field::TCP_SND_UNA) == get::<u32>(sock, &field::TCP_WRITE_SEQ)
+        }
+        state::FIN_WAIT2 => !is_owned(sock),
+        _ => false,
+    }
 }
 
 /// Inode number of the socket's file; 0 if it has none (not accepted yet, closed already).

@@ -1,4 +1,5 @@
-//! The boot clock: kernel time stamps are `CLOCK_BOOTTIME`, exports are Unix time.
+//! The boot clock: kernel time stamps are `CLOCK_BOOTTIME`, exports are Unix time, and the kernel's own notes
+//! monotonic time.
 
 /// `CLOCK_BOOTTIME`, ns.
 pub fn boot_ns() -> u64 {
@@ -16,12 +17,12 @@ const NOISE_NS: u64 = 1_000_000;
 impl UnixOffset {
     /// As of now.
     pub fn new() -> Self {
-        Self(sample().offset_ns)
+        Self(narrowest(libc::CLOCK_BOOTTIME, libc::CLOCK_REALTIME).offset_ns)
     }
 
     /// The same, unless the wall clock has stepped since the last look.
     pub fn look(&mut self) -> u64 {
-        self.take(sample())
+        self.take(narrowest(libc::CLOCK_BOOTTIME, libc::CLOCK_REALTIME))
     }
 
     fn take(&mut self, Sample { offset_ns, width_ns }: Sample) -> u64 {
@@ -38,23 +39,63 @@ impl Default for UnixOffset {
     }
 }
 
-/// A look at both clocks.
+/// Boot time less monotonic time, ns: how long the machine has been asleep since it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Asleep(Sample);
+
+impl Asleep {
+    /// As of now.
+    pub fn new() -> Self {
+        Self(narrowest(libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME))
+    }
+
+    /// As last looked at.
+    pub fn ns(&self) -> u64 {
+        self.0.offset_ns
+    }
+
+    /// Looks again. True if the machine has slept since, or if this look was closer than all before.
+    pub fn look(&mut self) -> bool {
+        self.take(sample(libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME))
+    }
+
+    fn take(&mut self, sample: Sample) -> bool {
+        let slept = sample.offset_ns.abs_diff(self.0.offset_ns) > NOISE_NS.max(sample.width_ns);
+        let closer = sample.width_ns < self.0.width_ns;
+        if slept || closer {
+            self.0 = sample;
+        }
+        slept || closer
+    }
+}
+
+impl Default for Asleep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A look at two clocks.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
+    /// The second less the first.
     offset_ns: u64,
     /// How long it took: what the offset can be wrong by.
     width_ns: u64,
 }
 
 /// The narrowest of a few looks: the thread may be preempted between the two clocks.
-fn sample() -> Sample {
-    let look = |_| {
-        let before = boot_ns();
-        let unix = read(libc::CLOCK_REALTIME);
-        let after = boot_ns();
-        Sample { offset_ns: unix.wrapping_sub(before / 2 + after / 2), width_ns: after - before }
-    };
+fn narrowest(first: libc::clockid_t, second: libc::clockid_t) -> Sample {
+    let look = |_| sample(first, second);
     (1..5).map(look).fold(look(0), |best, next| if next.width_ns < best.width_ns { next } else { best })
+}
+
+fn sample(first: libc::clockid_t, second: libc::clockid_t) -> Sample {
+    let before = read(first);
+    let between = read(second);
+    let after = read(first);
+    let width_ns = after - before;
+    Sample { offset_ns: between.wrapping_sub(before + width_ns / 2), width_ns }
 }
 
 /// Identity of this boot, as in `/proc/sys/kernel/random/boot_id`; empty if unreadable.
@@ -87,5 +128,30 @@ mod tests {
         assert_eq!(offset.take(Sample { offset_ns: 5_004_000_000, width_ns: 9_000_000 }), 5_000_000_000);
         assert_eq!(offset.take(Sample { offset_ns: 5_004_000_000, width_ns: 100 }), 5_004_000_000);
         assert_eq!(offset.take(Sample { offset_ns: 4_000_000_000, width_ns: 9_000_000 }), 4_000_000_000);
+    }
+
+    #[test]
+    fn sleep_is_told_from_looks_that_were_interrupted() {
+        let mut asleep = Asleep(Sample { offset_ns: 40, width_ns: 100 });
+        assert!(!asleep.take(Sample { offset_ns: 500, width_ns: 2_000 }), "noise");
+        assert!(!asleep.take(Sample { offset_ns: 5_000_000, width_ns: 9_000_000 }), "interrupted");
+        assert!(asleep.take(Sample { offset_ns: 10, width_ns: 30 }), "closer");
+        assert_eq!(asleep.ns(), 10);
+        assert!(
+            asleep.take(Sample { offset_ns: 7_000_000_200, width_ns: 800 }),
+            "a sleep, looked at from afar"
+        );
+        assert!(asleep.take(Sample { offset_ns: 7_000_000_000, width_ns: 90 }), "closer");
+        assert_eq!(asleep.ns(), 7_000_000_000);
+    }
+
+    #[test]
+    fn monotonic_time_and_sleep_are_boot_time() {
+        let mut asleep = Asleep::new();
+        asleep.look();
+        let (before, monotonic, after) = (boot_ns(), read(libc::CLOCK_MONOTONIC), boot_ns());
+        let boot = monotonic.wrapping_add(asleep.ns());
+        let slack = asleep.0.width_ns;
+        assert!((before - slack..=after + slack).contains(&boot), "{before} {boot} {after}");
     }
 }

@@ -68,6 +68,12 @@ impl Kernel {
         self.ebpf.program_mut(name)?.try_into().ok()
     }
 
+    /// Tells the programs how long the machine has been asleep: what they add to monotonic time, ns.
+    pub fn set_asleep(&mut self, asleep_ns: u64) -> Result<(), aya::EbpfError> {
+        let map = self.ebpf.map_mut("ASLEEP").ok_or_else(|| missing_map("ASLEEP"))?;
+        Ok(Array::<_, u64>::try_from(map)?.set(0, asleep_ns, 0)?)
+    }
+
     /// Runs the sweep program on one batch, in place.
     pub fn sweep(&mut self, batch: &mut SweepBatch) -> Result<(), aya::EbpfError> {
         let map = self.ebpf.map_mut("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;

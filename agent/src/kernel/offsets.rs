@@ -198,6 +198,7 @@ mod tests {
         assert_eq!(off("TCP_SRTT"), ["tcp"]);
         assert_eq!(off("MM_ARG_START"), ["exec"]);
         assert_eq!(off("TASK_LOGINUID"), [""; 0], "an optional one");
+        assert_eq!(off("TCP_CLOCK_CACHE"), [""; 0], "the clock itself is read instead");
         assert_eq!(off("TASK_TGID"), Sensor::ALL.map(Sensor::name), "identity is everybody's");
     }
 }

@@ -162,6 +162,7 @@ macro_rules! for_each_field {
             (TCP_BYTES_RETRANS, "tcp_sock", ["bytes_retrans"], 8, Sensor("tcp"));
             (TCP_BYTES_RECEIVED, "tcp_sock", ["bytes_received"], 8, Sensor("tcp"));
             (TCP_BYTES_ACKED, "tcp_sock", ["bytes_acked"], 8, Sensor("tcp"));
+            (TCP_CLOCK_CACHE, "tcp_sock", ["tcp_clock_cache"], 8, Optional);
             (TCP_SEGS_IN, "tcp_sock", ["segs_in"], 4, Sensor("tcp"));
             (TCP_SEGS_OUT, "tcp_sock", ["segs_out"], 4, Sensor("tcp"));
             (TCP_TOTAL_RETRANS, "tcp_sock", ["total_retrans"], 4, Sensor("tcp"));

@@ -74,15 +74,15 @@ fn was_accepted(sock: Ptr, old: u8) -> bool {
 
 /// Room for a record that ends with addresses; they are written. IPv4 leaves out what it does not use.
 #[inline(always)]
-fn room<T>(sock: Ptr, family: Family, op: Op) -> Option<Room> {
+fn room<T>(sock: Ptr, family: Family, op: Op, time: impl FnOnce() -> u64) -> Option<Room> {
     let at = size_of::<T>() - Addresses::V6_BYTES;
     if family == Family::V6 {
-        let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V6_BYTES)?;
+        let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V6_BYTES, time)?;
         // SAFETY: the addresses are the last 32 bytes of the record.
         unsafe { room.record.add(at).cast::<[u32; 8]>().write(sock::addresses_v6(sock)) };
         return Some(room);
     }
-    let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V4_BYTES)?;
+    let room = emit::reserve(Sensor::Tcp, op as u8, at + Addresses::V4_BYTES, time)?;
     // SAFETY: the addresses are the last 8 bytes of the record.
     unsafe { room.record.add(at).cast::<[u32; 2]>().write(sock::addresses_v4(sock)) };
     Some(room)
@@ -91,7 +91,7 @@ fn room<T>(sock: Ptr, family: Family, op: Op) -> Option<Room> {
 #[inline(always)]
 fn open(sock: Ptr, cgroup: u64, op: Op, state: u8) {
     let family = sock::family(sock);
-    let Some(room) = room::<OpenRecord>(sock, family, op) else { return };
+    let Some(room) = room::<OpenRecord>(sock, family, op, emit::now) else { return };
     let record = room.record.cast::<OpenRecord>();
     // SAFETY: fields of the room.
     unsafe {
@@ -104,9 +104,10 @@ fn open(sock: Ptr, cgroup: u64, op: Op, state: u8) {
 #[inline(always)]
 fn established(sock: Ptr, cgroup: u64, old: u8) {
     let family = sock::family(sock);
-    let Some(room) = room::<EstablishedRecord>(sock, family, Op::Established) else { return };
-    let record = room.record.cast::<EstablishedRecord>();
     let proof = sock::handshake(sock, old);
+    let time = || if proof.flags & flag::RESTORED == 0 { sock::segment_time(sock) } else { emit::now() };
+    let Some(room) = room::<EstablishedRecord>(sock, family, Op::Established, time) else { return };
+    let record = room.record.cast::<EstablishedRecord>();
     // SAFETY: fields of the room.
     unsafe {
         (&raw mut (*record).tuple).write(sock::tuple(sock, cgroup, family, state::ESTABLISHED, &proof));
@@ -119,7 +120,8 @@ fn established(sock: Ptr, cgroup: u64, old: u8) {
 #[inline(always)]
 fn close(sock: Ptr, cgroup: u64, old: u8) {
     let family = sock::family(sock);
-    let Some(room) = room::<CloseRecord>(sock, family, Op::Close) else { return };
+    let time = || if sock::is_closed_by_segment(sock, old) { sock::segment_time(sock) } else { emit::now() };
+    let Some(room) = room::<CloseRecord>(sock, family, Op::Close, time) else { return };
     let record = room.record.cast::<CloseRecord>();
     let mut proof = sock::proof(sock, old);
     let mut task = TaskKey::NONE;
@@ -139,7 +141,9 @@ fn close(sock: Ptr, cgroup: u64, old: u8) {
 
 #[inline(always)]
 fn owner(sock: Ptr, op: Op) {
-    let Some(room) = emit::reserve(Sensor::Tcp, op as u8, size_of::<OwnerRecord>()) else { return };
+    let Some(room) = emit::reserve(Sensor::Tcp, op as u8, size_of::<OwnerRecord>(), emit::now) else {
+        return;
+    };
     let record = room.record.cast::<OwnerRecord>();
     // SAFETY: fields of the room.
     unsafe {

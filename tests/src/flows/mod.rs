@@ -8,6 +8,7 @@ mod lossy;
 mod multipath;
 mod steps;
 mod sweep;
+mod times;
 mod trouble;
 mod wired;
 
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         lossy::TESTS,
         multipath::TESTS,
         sweep::TESTS,
+        times::TESTS,
     ]
     .concat()
 }
