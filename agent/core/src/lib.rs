@@ -17,4 +17,6 @@ pub mod enrich;
 
 pub mod flows;
 
+pub mod rules;
+
 pub mod encode;
