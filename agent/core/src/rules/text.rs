@@ -114,6 +114,12 @@ impl Traced {
         self.text.push_str(text);
     }
 
+    /// Keeps the first `len` bytes, which end at a character's boundary.
+    pub fn truncate(&mut self, len: usize) {
+        self.text.truncate(len);
+        self.runs.retain(|run| (run.at as usize) < len);
+    }
+
     /// Where the bytes of `range` were written: from the place of the first to that of the last, if one file
     /// has both. `None` of a text without places.
     pub fn span(&self, range: Range<usize>) -> Option<Span> {

@@ -6,8 +6,8 @@
 use granit_parser::{Event, Parser, ScalarStyle};
 use rustc_hash::FxHashMap;
 
-use super::problem::{Code, Problem};
-use super::text::{Span, Traced};
+use crate::rules::problem::{Code, Problem};
+use crate::rules::text::{Span, Traced};
 
 /// Largest rule file, in bytes; upstream's largest has a hundred thousand.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -172,7 +172,9 @@ impl Tree<'_> {
 
     fn end(&mut self, span: Span) {
         let Some(open) = self.open.pop() else { return };
-        let end = open.children.last().map_or(span.end, |last| last.span.end).max(open.start);
+        // The bracket, where there is one; a block ends with its last entry.
+        let last = open.children.last().map_or(span.end, |last| last.span.end);
+        let end = if span.end > span.start { span.end } else { last.max(open.start) };
         let value = if open.is_map {
             let mut children = open.children.into_iter();
             let mut entries = Vec::new();
