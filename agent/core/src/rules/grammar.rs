@@ -35,6 +35,18 @@ pub fn parse(text: &Traced) -> Result<Condition, Box<Problem>> {
     if parser.rest.is_empty() { Ok(condition) } else { Err(parser.after_condition()) }
 }
 
+/// A field or transformer at byte `at` of a text, as output formats have them, and where it ends; none if nothing of that
+/// kind begins there.
+pub fn operand_at(text: &Traced, at: usize) -> Result<Option<(Operand, usize)>, Box<Problem>> {
+    let Some(rest) = text.as_str().get(at..) else { return Ok(None) };
+    let mut parser = Parser { text, rest, depth: 0 };
+    let operand = match parser.field()? {
+        Some(field) => Some(Operand::Field(field)),
+        None => parser.transformed()?.map(Operand::Transformed),
+    };
+    Ok(operand.map(|operand| (operand, parser.at())))
+}
+
 struct Parser<'a> {
     text: &'a Traced,
     rest: &'a str,

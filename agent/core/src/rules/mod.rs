@@ -1,15 +1,27 @@
 //! Falco's rules.
 //!
 //! Modules in the order a rule file passes them: [`load`] puts together what files say, in [`text`] that knows where
-//! it was written; a condition passes the [`grammar`] and is a tree ([`condition`]); the outcome are
-//! [`rule`]s and [`problem`]s.
+//! it was written; a condition passes the [`grammar`] and is a tree ([`condition`]); [`check`] gives it meaning by
+//! the tables of [`fields`] and [`event_types`] ([`typed`]), as [`format`](mod@format) does for outputs; [`simplify`] takes
+//! out what cannot be, and [`event_set`] says which events are left. The outcome is a [`ruleset`] of
+//! [`rule`]s, and [`problem`]s. What the operators mean is in [`compare`] and [`glob`].
 
+pub mod check;
+pub mod compare;
 pub mod condition;
+pub mod event_set;
+pub mod event_types;
+pub mod fields;
+pub mod format;
+pub mod glob;
 pub mod grammar;
 pub mod load;
 pub mod problem;
 pub mod rule;
+pub mod ruleset;
+pub mod simplify;
 pub mod text;
+pub mod typed;
 
 /// The known name that `written` may have meant, if one is near enough.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -13,6 +13,8 @@ pub struct Problem {
     pub message: String,
     /// Where.
     pub span: Span,
+    /// Other places that have to do with it, and how.
+    pub also: Vec<(Span, String)>,
     /// What to do about it, if anything can be said.
     pub help: Option<String>,
 }
@@ -20,7 +22,7 @@ pub struct Problem {
 impl Problem {
     /// A problem without advice.
     pub fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), span, help: None }
+        Self { code, message: message.into(), span, also: Vec::new(), help: None }
     }
 
     /// The same with advice.

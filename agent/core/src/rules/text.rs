@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 /// Where something stands: bytes `start..end` of the source with this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// Position of the source in the list that was loaded.
     pub source: u32,

@@ -173,7 +173,7 @@ impl Collected {
     fn rule(&mut self, item: RuleItem, number: u32, problems: &mut Vec<Problem>) -> Result<(), Box<Problem>> {
         let RuleItem { name, span, change } = item;
         let parts = match change {
-            RuleChange::Define(parts) => parts,
+            RuleChange::Define(parts) => *parts,
             RuleChange::Enable(enabled) => {
                 let known =
                     self.rules.change(&name, number).ok_or_else(|| nothing_to_change("rule", &name, span))?;
@@ -185,10 +185,10 @@ impl Collected {
                 // On a copy: a mistake in the second half leaves nothing of the first.
                 let mut rule = known.what.clone();
                 if let Some(parts) = added {
-                    add(&mut rule, parts, span)?;
+                    add(&mut rule, *parts, span)?;
                 }
                 if let Some(parts) = replaced {
-                    replace(&mut rule, parts)?;
+                    replace(&mut rule, *parts)?;
                 }
                 if let Some(known) = self.rules.change(&name, number) {
                     *known = rule;

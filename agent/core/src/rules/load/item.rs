@@ -51,9 +51,9 @@ pub(super) struct RuleItem {
 #[derive(Clone, Debug)]
 pub(super) enum RuleChange {
     /// It is this one, whatever it was. All that a rule must have is there.
-    Define(RuleParts),
+    Define(Box<RuleParts>),
     /// This is added, that replaced.
-    Update { added: Option<RuleParts>, replaced: Option<RuleParts> },
+    Update { added: Option<Box<RuleParts>>, replaced: Option<Box<RuleParts>> },
     /// It is on or off.
     Enable(bool),
 }
@@ -240,9 +240,9 @@ impl Reader<'_> {
         let change = if !overrides.is_empty() {
             self.update(&overrides)?
         } else if appends {
-            let keys: Vec<&str> = ["condition", "exceptions"].into_iter().filter(|key| has(&key)).collect();
+            let keys: Vec<&str> = ["condition", "exceptions"].into_iter().filter(|key| has(key)).collect();
             let added = self.parts(&keys, true)?;
-            RuleChange::Update { added: Some(added), replaced: None }
+            RuleChange::Update { added: Some(Box::new(added)), replaced: None }
         } else if !["condition", "output", "desc", "priority"].iter().any(has) {
             let Some(enabled) = self.bool("enabled")? else { return Err(self.missing("condition")) };
             let place = self.place("enabled");
@@ -253,8 +253,8 @@ impl Reader<'_> {
             if let Some(missing) = ["condition", "output", "desc", "priority"].iter().find(|key| !has(key)) {
                 return Err(self.missing(missing));
             }
-            let keys: Vec<&str> = RULE_KEYS.iter().copied().filter(|key| has(&key)).collect();
-            RuleChange::Define(self.parts(&keys, false)?)
+            let keys: Vec<&str> = RULE_KEYS.iter().copied().filter(|key| has(key)).collect();
+            RuleChange::Define(Box::new(self.parts(&keys, false)?))
         };
         Ok(RuleItem { name, span, change })
     }
@@ -279,7 +279,7 @@ impl Reader<'_> {
                 return Err(problem.help(format!("add `{key}: append` or `{key}: replace` to `override`")));
             }
         }
-        let some = |parts: RuleParts, keys: &[&str]| (!keys.is_empty()).then_some(parts);
+        let some = |parts: RuleParts, keys: &[&str]| (!keys.is_empty()).then(|| Box::new(parts));
         let (added, replaced) = (keys(true), keys(false));
         Ok(RuleChange::Update {
             added: some(self.parts(&added, true)?, &added),
@@ -302,7 +302,7 @@ impl Reader<'_> {
                 "enabled" => parts.enabled = self.bool("enabled")?,
                 "warn_evttypes" => parts.warn_evttypes = self.bool("warn_evttypes")?,
                 "skip-if-unknown-filter" => {
-                    parts.skip_if_unknown_filter = self.bool("skip-if-unknown-filter")?
+                    parts.skip_if_unknown_filter = self.bool("skip-if-unknown-filter")?;
                 }
                 "capture" | "capture_duration" => {
                     let place = self.key_place(key);
@@ -495,7 +495,7 @@ fn exception(node: &Node) -> Read<Exception> {
     let Some(name) = node.get("name") else {
         return Err(invalid(node.span, "this exception has no `name`"));
     };
-    let entry_of = |key: &str| node.get(key).map(|node| entry(node)).transpose();
+    let entry_of = |key: &str| node.get(key).map(entry).transpose();
     let values = match node.get("values") {
         None => Vec::new(),
         Some(values) if matches!(values.value, Value::Null) => Vec::new(),

@@ -87,11 +87,7 @@ pub fn parse(source: u32, text: &str) -> Result<Vec<Node>, Box<Problem>> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len()) as u32;
-            Box::new(Problem::new(
-                Code::YamlParse,
-                Span { source, start: at, end: at },
-                error.info().to_owned(),
-            ))
+            Box::new(Problem::new(Code::YamlParse, Span { source, start: at, end: at }, error.info()))
         })?;
         tree.event(event, span)?;
     }
