@@ -1,6 +1,6 @@
 //! The agent: IO and wiring around `tarsier-core`. Modules in the order a record passes them.
 //!
-//! [`kernel`], [`host`], [`export`], [`ops`] and [`capture`] never import each other; `pipeline` imports all.
+//! [`kernel`], [`host`], [`export`], [`ops`], [`capture`] and [`rules`] never import each other; `pipeline` imports all.
 
 pub mod capture;
 pub mod cli;
@@ -14,3 +14,4 @@ pub mod host;
 pub mod kernel;
 pub mod ops;
 pub mod pipeline;
+pub mod rules;

@@ -116,7 +116,7 @@ fn core_arrows(files: &[File]) -> Vec<String> {
 }
 
 fn agent_arrows(files: &[File]) -> Vec<String> {
-    crossings(files, "agent/src/", &["kernel", "host", "kube", "export", "ops", "capture"])
+    crossings(files, "agent/src/", &["kernel", "host", "kube", "export", "ops", "capture", "rules"])
 }
 
 /// Files of one of `modules` below `root` that name another of them. A sibling `tests.rs` may: it has

@@ -4,9 +4,11 @@ mod completions;
 mod config;
 mod doctor;
 mod exit;
+mod fields;
 mod log;
 mod record;
 mod replay;
+mod rules;
 mod run;
 mod sensors;
 mod style;
@@ -32,6 +34,7 @@ Examples:
   sudo tarsier record now.tarsier --for 30s         what the kernel says, into a file
   tarsier replay now.tarsier                        and out of it, on any machine
   sudo tarsier top                                  live view of the running agent
+  tarsier rules check /etc/falco                    what is wrong with rule files
   tarsier config check /etc/tarsier.yaml            every mistake at once
 
 Exit codes:
@@ -64,6 +67,11 @@ enum Command {
     Top(top::Args),
     /// List the sensors: what each captures and where it attaches.
     Sensors(sensors::Args),
+    /// Check, list or show Falco rules.
+    #[command(subcommand)]
+    Rules(rules::Command),
+    /// List the fields that rules can ask for.
+    Fields(fields::Args),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -100,6 +108,8 @@ fn dispatch(command: Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Top(args) => top::run(&args, out),
         Command::Sensors(args) => sensors::run(&args, out),
+        Command::Rules(command) => rules::run(&command, out),
+        Command::Fields(args) => fields::run(&args, out),
         Command::Config(command) => config::run(&command, out),
         Command::Completions(args) => completions::run(&args, out),
     }
