@@ -39,6 +39,9 @@ pub enum Need {
     Guest,
     /// A machine that is not emulated: the test is about load or timing that an emulated one does not reach.
     Native,
+    /// The machine's own kernel: the test is about what comes behind the rings or before the programs are loaded, which
+    /// is the same on every kernel and need not be proved on each.
+    OwnKernel,
     /// IPv6 on loopback.
     Ipv6,
     /// A command on `PATH`.
@@ -61,6 +64,9 @@ impl Need {
             }
             Self::Native => {
                 context.emulated.then(|| "not in a guest: an emulated machine is too slow".to_owned())
+            }
+            Self::OwnKernel => {
+                context.emulated.then(|| "not in a guest: it is the same on every kernel".to_owned())
             }
             Self::Ipv6 => std::net::TcpListener::bind("[::1]:0")
                 .err()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tonic::Code;
 
-use super::{SCENE, processes};
+use super::{SCENE_HERE, processes};
 use crate::harness::accounts::{Account, Done};
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
@@ -16,22 +16,26 @@ use crate::harness::tool;
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "exporter/absent_endpoint_gets_what_was_queued", needs: SCENE, run: absent_then_there },
-    Test { name: "exporter/unavailable_is_retried", needs: SCENE, run: unavailable_is_retried },
-    Test { name: "exporter/throttled_is_retried", needs: SCENE, run: throttled_is_retried },
-    Test { name: "exporter/silent_is_retried", needs: SCENE, run: silent_is_retried },
-    Test { name: "exporter/half_closed_is_retried", needs: SCENE, run: half_closed_is_retried },
-    Test { name: "exporter/unanswered_is_sent_again", needs: SCENE, run: unanswered_is_sent_again },
-    Test { name: "exporter/reset_in_mid_message_is_sent_again", needs: SCENE, run: reset_is_sent_again },
-    Test { name: "exporter/slow_endpoint_gets_everything", needs: SCENE, run: slow_gets_everything },
-    Test { name: "exporter/refused_is_accounted_for", needs: SCENE, run: refused_is_accounted_for },
+    Test { name: "exporter/absent_endpoint_gets_what_was_queued", needs: SCENE_HERE, run: absent_then_there },
+    Test { name: "exporter/unavailable_is_retried", needs: SCENE_HERE, run: unavailable_is_retried },
+    Test { name: "exporter/throttled_is_retried", needs: SCENE_HERE, run: throttled_is_retried },
+    Test { name: "exporter/silent_is_retried", needs: SCENE_HERE, run: silent_is_retried },
+    Test { name: "exporter/half_closed_is_retried", needs: SCENE_HERE, run: half_closed_is_retried },
+    Test { name: "exporter/unanswered_is_sent_again", needs: SCENE_HERE, run: unanswered_is_sent_again },
+    Test { name: "exporter/reset_in_mid_message_is_sent_again", needs: SCENE_HERE, run: reset_is_sent_again },
+    Test { name: "exporter/slow_endpoint_gets_everything", needs: SCENE_HERE, run: slow_gets_everything },
+    Test { name: "exporter/refused_is_accounted_for", needs: SCENE_HERE, run: refused_is_accounted_for },
     Test {
         name: "exporter/retried_too_long_is_accounted_for",
-        needs: SCENE,
+        needs: SCENE_HERE,
         run: exhausted_is_accounted_for,
     },
-    Test { name: "exporter/partial_success_is_accounted_for", needs: SCENE, run: partial_is_accounted_for },
-    Test { name: "exporter/full_queue_drops_by_cause", needs: SCENE, run: full_queue_drops_by_cause },
+    Test {
+        name: "exporter/partial_success_is_accounted_for",
+        needs: SCENE_HERE,
+        run: partial_is_accounted_for,
+    },
+    Test { name: "exporter/full_queue_drops_by_cause", needs: SCENE_HERE, run: full_queue_drops_by_cause },
 ];
 
 /// Retries back off, so what was queued may take a while to arrive.

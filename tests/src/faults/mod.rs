@@ -41,6 +41,8 @@ pub fn tests() -> Vec<Test> {
 const SCENE: &[Need] = &[Need::Cgroup2];
 /// The same, at full speed.
 const FAST_SCENE: &[Need] = &[Need::Cgroup2, Need::Native];
+/// The same, on one kernel: the fault is on the far side of a queue, which no kernel makes another one.
+const SCENE_HERE: &[Need] = &[Need::Cgroup2, Need::OwnKernel];
 
 /// Runs a workload of the test binary in the group, to its end; its lines.
 fn workload(context: &Context, cgroup: &Cgroup, words: &[&str]) -> anyhow::Result<Vec<Value>> {

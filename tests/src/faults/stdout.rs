@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{SCENE, processes};
+use super::{SCENE_HERE, processes};
 use crate::harness::accounts::{Account, Done};
 use crate::harness::agent::{Agent, FLUSH_DEADLINE};
 use crate::harness::cgroup::Cgroup;
@@ -20,10 +20,10 @@ use crate::harness::scene::ARRIVAL;
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "stdout/reader_that_stops_for_a_while", needs: SCENE, run: stops_for_a_while },
-    Test { name: "stdout/reader_that_never_reads_again", needs: SCENE, run: never_reads_again },
-    Test { name: "stdout/one_pipe_with_the_log_that_nobody_reads", needs: SCENE, run: one_pipe },
-    Test { name: "stdout/reader_that_goes_away_ends_the_agent", needs: SCENE, run: goes_away },
+    Test { name: "stdout/reader_that_stops_for_a_while", needs: SCENE_HERE, run: stops_for_a_while },
+    Test { name: "stdout/reader_that_never_reads_again", needs: SCENE_HERE, run: never_reads_again },
+    Test { name: "stdout/one_pipe_with_the_log_that_nobody_reads", needs: SCENE_HERE, run: one_pipe },
+    Test { name: "stdout/reader_that_goes_away_ends_the_agent", needs: SCENE_HERE, run: goes_away },
 ];
 
 /// The smallest buffer.

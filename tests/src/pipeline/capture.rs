@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::SCENE;
+use super::{SCENE, SCENE_HERE};
 use crate::harness::cgroup;
 use crate::harness::exit;
 use crate::harness::receiver::Receiver;
@@ -20,11 +20,15 @@ use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "capture/replay_equals_live", needs: SCENE, run: replay_equals_live },
-    Test { name: "capture/two_replays_send_the_same", needs: SCENE, run: two_replays_send_the_same },
-    Test { name: "capture/sigkill_keeps_whole_blocks", needs: SCENE, run: sigkill_keeps_whole_blocks },
-    Test { name: "capture/full_disk_keeps_whole_blocks", needs: SCENE, run: full_disk_keeps_whole_blocks },
-    Test { name: "capture/read_only_disk_is_one_line", needs: SCENE, run: read_only_disk_is_one_line },
-    Test { name: "capture/size_limit_ends_it_well", needs: SCENE, run: size_limit_ends_it_well },
+    Test { name: "capture/two_replays_send_the_same", needs: SCENE_HERE, run: two_replays_send_the_same },
+    Test { name: "capture/sigkill_keeps_whole_blocks", needs: SCENE_HERE, run: sigkill_keeps_whole_blocks },
+    Test {
+        name: "capture/full_disk_keeps_whole_blocks",
+        needs: SCENE_HERE,
+        run: full_disk_keeps_whole_blocks,
+    },
+    Test { name: "capture/read_only_disk_is_one_line", needs: SCENE_HERE, run: read_only_disk_is_one_line },
+    Test { name: "capture/size_limit_ends_it_well", needs: SCENE_HERE, run: size_limit_ends_it_well },
 ];
 
 /// A process with a secret among its arguments, and with more arguments than one record holds.

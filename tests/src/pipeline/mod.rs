@@ -39,5 +39,8 @@ pub fn tests() -> Vec<Test> {
 
 /// What every test here needs.
 const SCENE: &[Need] = &[Need::Cgroup2];
+/// The same, on one kernel: the test is about files, sockets or a terminal of the agent, which no kernel makes other
+/// ones.
+const SCENE_HERE: &[Need] = &[Need::Cgroup2, Need::OwnKernel];
 /// The same, with an agent that can be alone in a root directory.
 const SCENE_OF_STATIC_AGENT: &[Need] = &[Need::Cgroup2, Need::StaticAgent];

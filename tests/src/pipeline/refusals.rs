@@ -12,10 +12,10 @@ use rustix::thread::CapabilitySet;
 
 use crate::harness::exit;
 use crate::harness::jail::{self, Jail};
-use crate::runner::{Context, Test};
+use crate::runner::{Context, Need, Test};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "refusals/five_mistakes_are_five_messages", needs: &[], run: five_mistakes },
+    Test { name: "refusals/five_mistakes_are_five_messages", needs: &[Need::OwnKernel], run: five_mistakes },
     Test { name: "refusals/not_root_names_the_capabilities", needs: &[], run: not_root },
     Test { name: "refusals/one_missing_capability_is_named", needs: &[], run: one_capability },
     Test { name: "refusals/no_btf_is_one_line", needs: &[], run: no_btf },

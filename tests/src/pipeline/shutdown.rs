@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use super::SCENE;
+use super::{SCENE, SCENE_HERE};
 use crate::harness::agent::{Agent, FLUSH_DEADLINE};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::receiver::Receiver;
@@ -14,7 +14,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "shutdown/sigterm_flushes_everything", needs: SCENE, run: sigterm_flushes },
     Test {
         name: "shutdown/sigterm_ends_with_the_endpoint_absent",
-        needs: SCENE,
+        needs: SCENE_HERE,
         run: sigterm_without_endpoint,
     },
     Test { name: "shutdown/sigkill_leaves_nothing_attached", needs: SCENE, run: sigkill_leaves_nothing },

@@ -15,12 +15,12 @@ use crate::harness::jail::Jail;
 use crate::harness::tool;
 use crate::runner::{Context, Test};
 
-use super::SCENE;
+use super::{SCENE, SCENE_HERE};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "surroundings/a_second_agent_names_the_address", needs: SCENE, run: address_in_use },
-    Test { name: "surroundings/a_second_agent_leaves_the_socket", needs: SCENE, run: socket_in_use },
-    Test { name: "surroundings/read_only_directory_is_a_warning", needs: SCENE, run: read_only },
+    Test { name: "surroundings/a_second_agent_names_the_address", needs: SCENE_HERE, run: address_in_use },
+    Test { name: "surroundings/a_second_agent_leaves_the_socket", needs: SCENE_HERE, run: socket_in_use },
+    Test { name: "surroundings/read_only_directory_is_a_warning", needs: SCENE_HERE, run: read_only },
     Test { name: "surroundings/no_locked_memory_is_no_matter", needs: SCENE, run: no_locked_memory },
 ];
 

@@ -13,15 +13,15 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use super::SCENE;
+use super::SCENE_HERE;
 use super::surroundings::{agent, start};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::exit;
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "top/the_terminal_comes_back_as_it_was", needs: SCENE, run: terminal_comes_back },
-    Test { name: "top/ends_with_its_terminal", needs: SCENE, run: ends_with_its_terminal },
+    Test { name: "top/the_terminal_comes_back_as_it_was", needs: SCENE_HERE, run: terminal_comes_back },
+    Test { name: "top/ends_with_its_terminal", needs: SCENE_HERE, run: ends_with_its_terminal },
 ];
 
 /// For one frame, one key or the end.
