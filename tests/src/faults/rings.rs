@@ -23,8 +23,10 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "rings/a_filling_ring_wakes", needs: FAST_SCENE, run: a_filling_ring_wakes },
 ];
 
-/// The smallest rings; sweeps that soon find connections whose close record was lost.
-const SMALL: &str = "rings: {priority_bytes: 64KiB, bulk_bytes: 64KiB}\nflows: {interval: 1s}\n";
+/// The smallest rings; sweeps that soon find connections whose close record was lost; requests that may take longer
+/// than an agent is stopped, so that none is sent twice.
+const SMALL: &str =
+    "rings: {priority_bytes: 64KiB, bulk_bytes: 64KiB}\nflows: {interval: 1s}\notlp: {timeout: 2m}\n";
 /// Processes and connections that a load makes at a time.
 const STEP: usize = 25;
 
