@@ -209,7 +209,9 @@ pub(super) fn field_ref(written: &FieldUse) -> Checked<FieldRef> {
 fn has_one_value(operand: &Operand, span: Span) -> Checked<()> {
     match operand {
         Operand::Field(reference)
-            if reference.field.place != Place::Anywhere && reference.argument.is_none() =>
+            if reference.field.place != Place::Anywhere
+                && reference.argument.is_none()
+                && !reference.is_list() =>
         {
             let name = reference.field.name;
             Err(wrong(span, format!("`{name}` can only be compared, since it stands for several values")))

@@ -4,15 +4,18 @@
 //! it was written; a condition passes the [`grammar`] and is a tree ([`condition`]); [`check`] gives it meaning by
 //! the tables of [`fields`] and [`event_types`] ([`typed`]), as [`format`](mod@format) does for outputs; [`simplify`] takes
 //! out what cannot be, and [`event_set`] says which events are left. The outcome is a [`ruleset`] of
-//! [`rule`]s, and [`problem`]s. What the operators mean is in [`compare`] and [`glob`].
+//! [`rule`]s, and [`problem`]s. What it all means is
+//! in [`evaluate`], [`compare`], [`glob`](mod@glob) and [`getopt`].
 
 pub mod check;
 pub mod compare;
 pub mod condition;
+pub mod evaluate;
 pub mod event_set;
 pub mod event_types;
 pub mod fields;
 pub mod format;
+pub mod getopt;
 pub mod glob;
 pub mod grammar;
 pub mod load;
