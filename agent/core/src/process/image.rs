@@ -9,8 +9,8 @@ use crate::event::exec::Exec;
 
 /// Sizes of text buffers: one of a size that fits is used again.
 const SIZES: [usize; 4] = [256, 512, 1024, 2048];
-/// Most images of one size that wait to be used again: some have ended and not yet begun.
-const SPARES: usize = 512;
+/// Most memory of images that wait to be used again, in bytes: many end at once, and others begin later.
+const SPARE_BYTES: usize = 2 << 20;
 
 /// An image and its number among those that entries hold. To be given back by [`Images::release`].
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(super) struct Images {
     bytes: usize,
     /// Images of nobody, by size of their text, ready to be filled.
     spares: [Vec<Arc<Image>>; SIZES.len()],
+    spare_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,11 +91,13 @@ impl Images {
         }
         self.bytes -= held.bytes;
         self.free.push(number);
-        let spares =
-            SIZES.iter().position(|size| *size == image.strings.capacity()).map(|at| &mut self.spares[at]);
-        if let Some(spares) = spares.filter(|spares| spares.len() < SPARES)
+        let bytes = heap_bytes(&image);
+        let size = SIZES.iter().position(|size| *size == image.strings.capacity());
+        if let Some(spares) = size.map(|at| &mut self.spares[at])
+            && self.spare_bytes + bytes <= SPARE_BYTES
             && Arc::strong_count(&image) == 1
         {
+            self.spare_bytes += bytes;
             spares.push(image);
         }
     }
@@ -130,12 +133,15 @@ impl Images {
     /// Gives back the memory that waits to be used again.
     pub(super) fn shrink(&mut self) {
         self.spares = Default::default();
+        self.spare_bytes = 0;
     }
 
     /// An image with room for `text` bytes of strings, filled by `fill`.
     fn fill(&mut self, text: usize, fill: impl FnOnce(&mut Image)) -> Held {
         let class = SIZES.iter().position(|size| *size >= text);
-        let mut image = class.and_then(|class| self.spares.get_mut(class)?.pop()).unwrap_or_default();
+        let spare = class.and_then(|class| self.spares.get_mut(class)?.pop());
+        self.spare_bytes -= spare.as_ref().map_or(0, |image| heap_bytes(image));
+        let mut image = spare.unwrap_or_default();
         // Who else holds a spare one keeps it as it is.
         let content = Arc::make_mut(&mut image);
         content.strings.reserve(class.and_then(|class| SIZES.get(class).copied()).unwrap_or(text));
