@@ -266,54 +266,15 @@ fn wanted(expected: &str, schema: SchemaAt<'_>) -> (&'static str, String) {
 /// "did you mean": the nearest known name if it is near enough, and always all of them.
 pub fn suggest(written: &str, known: &[&str]) -> String {
     let all = known.join(", ");
-    let lower = written.to_ascii_lowercase();
-    let nearest = known.iter().map(|name| (edit_distance(&lower, name), *name)).min();
-    match nearest {
-        Some((distance, name)) if distance <= name.len().max(written.len()) / 3 + 1 => {
-            format!("did you mean `{name}`? (known: {all})")
-        }
-        _ => format!("use one of: {all}"),
+    match tarsier_core::rules::nearest(written, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`? (known: {all})"),
+        None => format!("use one of: {all}"),
     }
-}
-
-/// Damerau-Levenshtein (optimal string alignment): swapped neighbours count one, since that is the
-/// slip that fingers make.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    let mut last_left = None;
-    for (i, l) in left.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, r) in right.iter().enumerate() {
-            let mut best = (row[j] + usize::from(l != *r)).min(row[j + 1] + 1).min(next[j] + 1);
-            if j > 0 && last_left == Some(*r) && right[j - 1] == l {
-                best = best.min(before[j - 1] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-        last_left = Some(l);
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances() {
-        for (left, right, distance) in [
-            ("tcp", "tcp", 0),
-            ("tpc", "tcp", 1),
-            ("", "abc", 3),
-            ("intervall", "interval", 1),
-            ("ab", "ba", 1),
-        ] {
-            assert_eq!(edit_distance(left, right), distance, "{left} {right}");
-        }
-    }
 
     #[test]
     fn suggestions_are_near_or_absent() {

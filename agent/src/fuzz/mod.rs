@@ -9,6 +9,7 @@ mod cgroups;
 mod config;
 mod kernel;
 mod records;
+mod rules;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
@@ -24,16 +25,19 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "btf", run: kernel::btf },
     Target { name: "capture", run: capture::file },
     Target { name: "cgroup", run: cgroups::records },
+    Target { name: "condition", run: rules::condition },
     Target { name: "config", run: config::config },
     Target { name: "container_id", run: cgroups::container_id },
     Target { name: "decode", run: records::decode },
     Target { name: "exec", run: records::exec },
+    Target { name: "output", run: rules::output },
     Target { name: "pipeline", run: capture::pipeline },
     Target { name: "proc", run: cgroups::proc },
+    Target { name: "rules", run: rules::files },
     Target { name: "tcp", run: records::tcp },
 ];
 

@@ -22,14 +22,35 @@ pub mod load;
 pub mod problem;
 pub mod rule;
 pub mod ruleset;
+pub mod select;
 pub mod simplify;
 pub mod text;
 pub mod typed;
 
-/// The known name that `written` may have meant, if one is near enough.
+/// The known name that `written` may have meant, if one is near enough: one slip in three letters, and swapped neighbours
+/// are one.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_ascii_lowercase();
     let near = known.into_iter().map(|name| (strsim::osa_distance(&lower, name), name)).min()?;
     let allowed = near.1.len().max(written.len()) / 3 + 1;
     (near.0 <= allowed).then_some(near.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn names_are_near_or_not() {
+        let known = ["proc.name", "proc.pname", "fd.name"];
+        for (written, expected) in [
+            ("proc.nmae", Some("proc.name")),
+            ("Proc.Name", Some("proc.name")),
+            ("fd.nam", Some("fd.name")),
+            ("container", None),
+        ] {
+            assert_eq!(nearest(written, known), expected, "{written}");
+        }
+        assert_eq!(nearest("x", []), None);
+    }
 }

@@ -1,0 +1,125 @@
+//! Rule files and their language, as people write them.
+
+use tarsier_core::rules::evaluate::{Event, Given, Scalar, evaluate};
+use tarsier_core::rules::event_set::event_set;
+use tarsier_core::rules::fields::Kind;
+use tarsier_core::rules::load::Source;
+use tarsier_core::rules::problem::Problem;
+use tarsier_core::rules::ruleset::Ruleset;
+use tarsier_core::rules::simplify::simplify;
+use tarsier_core::rules::text::{Span, Traced};
+use tarsier_core::rules::typed::{Argument, Expr, FieldRef};
+use tarsier_core::rules::{check, format, grammar};
+
+/// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them.
+pub(super) fn files(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let sources: Vec<Source<'_>> =
+        text.split('\0').take(4).map(|text| Source { name: "t.yaml", text }).collect();
+    let set = Ruleset::load(&sources);
+    for problem in &set.problems {
+        has_a_place(problem, &sources);
+    }
+    for ready in &set.rules {
+        assert!(matches!(ready.expr, Expr::Constant(false)) || ready.can_match() || ready.events.is_empty());
+    }
+}
+
+/// A condition: it is a tree, or a mistake with a place. Printed it is the same tree again; what means something is simplified
+/// to what matches the same events, and they are of the types that were found.
+pub(super) fn condition(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let sources = [Source { name: "t", text: &text }];
+    let tree = match grammar::parse(&traced(&text)) {
+        Ok(tree) => tree,
+        Err(problem) => return has_a_place(&problem, &sources),
+    };
+    let printed = tree.to_string();
+    let again = grammar::parse(&traced(&printed)).unwrap_or_else(|problem| panic!("{printed}: {problem:?}"));
+    assert_eq!(again.to_string(), printed);
+    match check::check(&tree) {
+        Err(problems) => problems.iter().for_each(|problem| has_a_place(problem, &sources)),
+        Ok((expr, warnings)) => {
+            warnings.iter().for_each(|problem| has_a_place(problem, &sources));
+            let simplified = simplify(&expr).expr;
+            let events = event_set(&simplified);
+            for seed in 0..8 {
+                let sample = Sample { seed, text: &text };
+                let expected = evaluate(&expr, &sample);
+                assert_eq!(evaluate(&simplified, &sample), expected, "{text}");
+                assert!(!expected || events.iter().any(|name| name == sample.kind()), "{text}");
+            }
+        }
+    }
+}
+
+/// An output format: its parts, or mistakes with places.
+pub(super) fn output(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let problems = match format::parse(&traced(&text)) {
+        Ok((_, warnings)) => warnings,
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            problems
+        }
+    };
+    problems.iter().for_each(|problem| has_a_place(problem, &[Source { name: "t", text: &text }]));
+}
+
+fn traced(text: &str) -> Traced {
+    Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 })
+}
+
+fn has_a_place(problem: &Problem, sources: &[Source<'_>]) {
+    assert!(!problem.message.is_empty());
+    let spans = problem.also.iter().map(|(span, _)| *span).chain([problem.span]);
+    for span in spans {
+        let text = sources[span.source as usize].text;
+        assert!(span.start <= span.end && span.end as usize <= text.len(), "{problem:?}");
+    }
+}
+
+/// An event whose values are words of the condition, so that comparisons are true as often as not.
+struct Sample<'a> {
+    seed: usize,
+    text: &'a str,
+}
+
+impl Sample<'_> {
+    /// Its type.
+    fn kind(&self) -> &'static str {
+        ["open", "connect", "execve", "openat"][self.seed % 4]
+    }
+}
+
+impl Event for Sample<'_> {
+    fn get(&self, field: &FieldRef) -> Given {
+        let argument = match &field.argument {
+            Some(Argument::Index(index)) => *index as usize,
+            Some(Argument::Key(key)) => key.len(),
+            None => 0,
+        };
+        let number = field.field.name.bytes().map(usize::from).sum::<usize>() + argument + self.seed * 7;
+        if field.field.name == "evt.type" {
+            return Given::One(Scalar::Text(self.kind().into()));
+        }
+        if field.field.name == "evt.num" {
+            return Given::One(Scalar::Number(1 + self.seed as i128));
+        }
+        if number % 5 == 0 {
+            return Given::Nothing;
+        }
+        let words: Vec<&str> =
+            self.text.split([' ', ',', '(', ')', '=', '"', '\'']).filter(|word| !word.is_empty()).collect();
+        let word = words.get(number % words.len().max(1)).copied().unwrap_or_default();
+        let value = match field.field.kind {
+            Kind::Text | Kind::Path | Kind::Bytes => Scalar::Text(word.into()),
+            Kind::Bool => Scalar::Bool(number % 2 == 0),
+            Kind::Address | Kind::Network => Scalar::Address(
+                word.parse().unwrap_or(std::net::Ipv4Addr::new(10, 0, 0, number as u8).into()),
+            ),
+            _ => Scalar::Number(word.parse().unwrap_or(number as i128)),
+        };
+        if field.is_list() { Given::List(vec![value]) } else { Given::One(value) }
+    }
+}
