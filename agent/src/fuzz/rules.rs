@@ -1,6 +1,7 @@
 //! Rule files and their language, as people write them.
 
-use tarsier_core::rules::evaluate::{Event, Given, Scalar, evaluate};
+use tarsier_core::rules::compare::Value;
+use tarsier_core::rules::evaluate::{Event, evaluate};
 use tarsier_core::rules::event_set::event_set;
 use tarsier_core::rules::fields::Kind;
 use tarsier_core::rules::load::Source;
@@ -93,7 +94,7 @@ impl Sample<'_> {
 }
 
 impl Event for Sample<'_> {
-    fn get(&self, field: &FieldRef) -> Given {
+    fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>)) {
         let argument = match &field.argument {
             Some(Argument::Index(index)) => *index as usize,
             Some(Argument::Key(key)) => key.len(),
@@ -101,25 +102,24 @@ impl Event for Sample<'_> {
         };
         let number = field.field.name.bytes().map(usize::from).sum::<usize>() + argument + self.seed * 7;
         if field.field.name == "evt.type" {
-            return Given::One(Scalar::Text(self.kind().into()));
+            return with(Value::Text(self.kind().as_bytes()));
         }
         if field.field.name == "evt.num" {
-            return Given::One(Scalar::Number(1 + self.seed as i128));
+            return with(Value::Number(1 + self.seed as i128));
         }
         if number % 5 == 0 {
-            return Given::Nothing;
+            return;
         }
         let words: Vec<&str> =
             self.text.split([' ', ',', '(', ')', '=', '"', '\'']).filter(|word| !word.is_empty()).collect();
         let word = words.get(number % words.len().max(1)).copied().unwrap_or_default();
-        let value = match field.field.kind {
-            Kind::Text | Kind::Path | Kind::Bytes => Scalar::Text(word.into()),
-            Kind::Bool => Scalar::Bool(number % 2 == 0),
+        with(match field.field.kind {
+            Kind::Text | Kind::Path | Kind::Bytes => Value::Text(word.as_bytes()),
+            Kind::Bool => Value::Bool(number % 2 == 0),
             Kind::Address | Kind::Network => Scalar::Address(
                 word.parse().unwrap_or(std::net::Ipv4Addr::new(10, 0, 0, number as u8).into()),
             ),
-            _ => Scalar::Number(word.parse().unwrap_or(number as i128)),
-        };
-        if field.is_list() { Given::List(vec![value]) } else { Given::One(value) }
+            _ => Value::Number(word.parse().unwrap_or(number as i128)),
+        });
     }
 }

@@ -166,7 +166,7 @@ pub(super) fn operand(written: &Written) -> Checked<Operand> {
 
 /// The row and argument of a field as it is written.
 pub(super) fn field_ref(written: &FieldUse) -> Checked<FieldRef> {
-    let Some((field, dotted)) = fields::find(&written.name) else {
+    let Some((place, field, dotted)) = fields::find(&written.name) else {
         let problem = wrong(written.span, format!("there is no field `{}`", written.name));
         return Err(match super::nearest(&written.name, fields::all().map(|field| field.name)) {
             Some(near) => problem.help(format!("did you mean `{near}`? `tarsier fields` lists all")),
@@ -201,7 +201,7 @@ pub(super) fn field_ref(written: &FieldUse) -> Checked<FieldRef> {
         }
         Takes::Name => index.or(key),
     };
-    Ok(FieldRef { field, argument })
+    Ok(FieldRef { field, place: place as u16, argument })
 }
 
 /// Fields that stand for several values at once, such as both ends of a connection, are compared and printed, but not taken

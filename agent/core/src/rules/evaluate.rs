@@ -4,7 +4,7 @@
 
 use super::compare::{Paths, Pattern, Value, holds, holds_list};
 use super::condition::{Operator, Transformer};
-use super::typed::{Expr, FieldRef, Operand, Right, Test};
+use super::typed::{Expr, FieldRef, Operand, Right, Shape, Test};
 
 #[cfg(test)]
 mod tests;
@@ -16,12 +16,8 @@ pub enum Given {
     Nothing,
     /// A value.
     One(Scalar),
-    /// A list.
-    List(Vec<Scalar>),
-    /// Both ends of a connection: compared by whichever is so, and `!=` if neither is.
-    Ends(Vec<Scalar>),
-    /// All ancestors: compared by whichever is so, `!=` too.
-    Ancestors(Vec<Scalar>),
+    /// Several, of this shape.
+    Several(Vec<Scalar>, Shape),
 }
 
 /// A value of its own.
@@ -38,7 +34,17 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    fn value(&self) -> Value<'_> {
+    fn of(value: Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.to_vec()),
+            Value::Number(number) => Self::Number(number),
+            Value::Bool(value) => Self::Bool(value),
+            Value::Address(address) => Self::Address(address),
+        }
+    }
+
+    /// The value, borrowed.
+    pub fn value(&self) -> Value<'_> {
         match self {
             Self::Text(text) => Value::Text(text),
             Self::Number(number) => Value::Number(*number),
@@ -60,8 +66,9 @@ impl Scalar {
 
 /// An event, asked for fields.
 pub trait Event {
-    /// What it gives for a field.
-    fn get(&self, field: &FieldRef) -> Given;
+    /// Calls `with` for each value of a field: not at all if it has none, and at most once for a field of
+    /// [`Shape::One`].
+    fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>));
 }
 
 /// Whether a condition is true of an event.
@@ -83,30 +90,37 @@ fn test_of(test: &Test, event: &impl Event) -> Option<bool> {
     match left {
         Given::Nothing => None,
         Given::One(value) => Some(one(&value)),
-        Given::List(values) => {
+        Given::Several(values, Shape::List) => {
             let values: Vec<Value<'_>> = values.iter().map(Scalar::value).collect();
             Some(holds_list(&values, test.operator, &pattern))
         }
-        Given::Ends(values) | Given::Ancestors(values) if values.is_empty() => None,
-        Given::Ends(values) if test.operator == Operator::NotEqual => Some(values.iter().all(one)),
-        Given::Ends(values) | Given::Ancestors(values) => Some(values.iter().any(one)),
+        Given::Several(values, Shape::Ends) if test.operator == Operator::NotEqual => {
+            Some(values.iter().all(one))
+        }
+        Given::Several(values, _) => Some(values.iter().any(one)),
     }
 }
 
 /// The right side of a comparison. None: it is a value that is missing.
 fn pattern(test: &Test, event: &impl Event) -> Option<Pattern> {
-    Some(match &test.right {
-        Right::Nothing => Pattern::Texts(Vec::new()),
+    let Right::Operand(other) = &test.right else { return Some(literals(test)) };
+    match operand(other, event) {
+        Given::Nothing => None,
+        Given::One(value) => Some(of_values(vec![value])),
+        Given::Several(values, _) => Some(of_values(values)),
+    }
+}
+
+/// The literals of a comparison, ready to be compared with.
+pub(super) fn literals(test: &Test) -> Pattern {
+    match &test.right {
+        Right::Nothing | Right::Operand(_) => Pattern::Texts(Vec::new()),
         Right::Texts(texts) => match test.operator {
             Operator::PathMatch => Pattern::Paths(Paths::new(texts.iter().map(String::as_bytes))),
             Operator::Regex => {
                 // The loader has compiled each of them once.
-                Pattern::Regexes(
-                    texts
-                        .iter()
-                        .filter_map(|text| regex::Regex::new(&format!("^(?:{text})$")).ok())
-                        .collect(),
-                )
+                let regex = |text: &String| regex::Regex::new(&format!("^(?:{text})$")).ok();
+                Pattern::Regexes(texts.iter().filter_map(regex).collect())
             }
             _ => Pattern::Texts(texts.iter().map(|text| text.clone().into_bytes()).collect()),
         },
@@ -115,12 +129,7 @@ fn pattern(test: &Test, event: &impl Event) -> Option<Pattern> {
         Right::Addresses(addresses) => Pattern::Addresses(addresses.clone()),
         Right::Networks(networks) => Pattern::Networks(networks.clone()),
         Right::Bytes(bytes) => Pattern::Texts(bytes.clone()),
-        Right::Operand(other) => match operand(other, event) {
-            Given::Nothing => return None,
-            Given::One(value) => of_values(vec![value]),
-            Given::List(values) | Given::Ends(values) | Given::Ancestors(values) => of_values(values),
-        },
-    })
+    }
 }
 
 /// Values of an event as the right side of a comparison. All are of one kind.
@@ -148,7 +157,7 @@ fn of_values(values: Vec<Scalar>) -> Pattern {
 /// What an operand gives.
 pub fn operand(operand_: &Operand, event: &impl Event) -> Given {
     match operand_ {
-        Operand::Field(field) => event.get(field),
+        Operand::Field(field) => given(field, event),
         Operand::Literal(text) => Given::One(Scalar::Text(text.clone().into_bytes())),
         Operand::Transformed { transformer, arguments, index } => {
             let arguments: Vec<Given> = arguments.iter().map(|argument| operand(argument, event)).collect();
@@ -160,6 +169,19 @@ pub fn operand(operand_: &Operand, event: &impl Event) -> Given {
     }
 }
 
+/// What a field gives.
+fn given(field: &FieldRef, event: &impl Event) -> Given {
+    let mut values = Vec::new();
+    event.visit(field, &mut |value| values.push(Scalar::of(value)));
+    match (field.shape(), values.len()) {
+        // An empty list is a list.
+        (Shape::List, _) => Given::Several(values, Shape::List),
+        (_, 0) => Given::Nothing,
+        (Shape::One, _) => values.pop().map_or(Given::Nothing, Given::One),
+        (shape, _) => Given::Several(values, shape),
+    }
+}
+
 fn transformed(transformer: Transformer, mut arguments: Vec<Given>, index: Option<&str>) -> Given {
     let text = |given: &Given| match given {
         Given::One(value) => value.to_text(),
@@ -167,9 +189,7 @@ fn transformed(transformer: Transformer, mut arguments: Vec<Given>, index: Optio
     };
     let texts = |given: &Given| match given {
         Given::One(value) => vec![value.to_text()],
-        Given::List(values) | Given::Ends(values) | Given::Ancestors(values) => {
-            values.iter().map(Scalar::to_text).collect()
-        }
+        Given::Several(values, _) => values.iter().map(Scalar::to_text).collect(),
         Given::Nothing => Vec::new(),
     };
     match transformer {
@@ -188,7 +208,7 @@ fn transformed(transformer: Transformer, mut arguments: Vec<Given>, index: Optio
             }
         }
         Transformer::Len => Given::One(Scalar::Number(match arguments.first() {
-            Some(Given::List(values)) => values.len() as i128,
+            Some(Given::Several(values, _)) => values.len() as i128,
             Some(given) => text(given).len() as i128,
             None => 0,
         })),
@@ -197,10 +217,11 @@ fn transformed(transformer: Transformer, mut arguments: Vec<Given>, index: Optio
             let each = |value: Scalar| one(transformer, &value.to_text()).map(Scalar::Text);
             match argument {
                 Given::One(value) => each(value).map_or(Given::Nothing, Given::One),
-                Given::List(values) => {
-                    values.into_iter().map(each).collect::<Option<_>>().map_or(Given::Nothing, Given::List)
+                Given::Several(values, shape) => {
+                    let values = values.into_iter().map(each).collect::<Option<_>>();
+                    values.map_or(Given::Nothing, |values| Given::Several(values, shape))
                 }
-                _ => Given::Nothing,
+                Given::Nothing => Given::Nothing,
             }
         }
     }

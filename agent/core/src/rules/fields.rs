@@ -133,14 +133,19 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
     TABLES.into_iter().flatten()
 }
 
-/// The field of this name, and the argument that is part of the name (`evt.arg.flags`).
-pub fn find(name: &str) -> Option<(&'static Field, Option<&str>)> {
-    if let Some(field) = all().find(|field| field.name == name) {
-        return Some((field, None));
+/// How many there are.
+pub fn count() -> usize {
+    TABLES.iter().map(|table| table.len()).sum()
+}
+
+/// The field of this name with its place in [`all`], and the argument that is part of the name (`evt.arg.flags`).
+pub fn find(name: &str) -> Option<(usize, &'static Field, Option<&str>)> {
+    if let Some((place, field)) = all().enumerate().find(|(_, field)| field.name == name) {
+        return Some((place, field, None));
     }
-    all().filter(|field| field.argument == Argument::Name).find_map(|field| {
+    all().enumerate().filter(|(_, field)| field.argument == Argument::Name).find_map(|(place, field)| {
         let argument = name.strip_prefix(field.name)?.strip_prefix('.')?;
-        Some((field, Some(argument)))
+        Some((place, field, Some(argument)))
     })
 }
 
@@ -208,12 +213,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for field in all() {
             assert!(seen.insert(field.name), "{} is there twice", field.name);
-            assert_eq!(find(field.name).map(|(found, _)| found.name), Some(field.name));
+            assert_eq!(find(field.name).map(|(_, found, _)| found.name), Some(field.name));
             let is_sentence = field.doc.ends_with('.') && !field.doc.contains('\n');
             assert!(is_sentence, "{}: {}", field.name, field.doc);
         }
         assert_eq!(
-            find("evt.arg.flags").map(|(field, argument)| (field.name, argument)),
+            find("evt.arg.flags").map(|(_, field, argument)| (field.name, argument)),
             Some(("evt.arg", Some("flags")))
         );
         assert!(find("proc.nam").is_none());

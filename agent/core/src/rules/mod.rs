@@ -5,10 +5,11 @@
 //! the tables of [`fields`] and [`event_types`] ([`typed`]), as [`format`](mod@format) does for outputs; [`simplify`] takes
 //! out what cannot be, and [`event_set`] says which events are left. The outcome is a [`ruleset`] of
 //! [`rule`]s, and [`problem`]s. What it all means is
-//! in [`evaluate`], [`compare`], [`glob`](mod@glob) and [`getopt`].
+//! in [`evaluate`], which [`compile`] makes fast, [`compare`], [`glob`](mod@glob) and [`getopt`].
 
 pub mod check;
 pub mod compare;
+pub mod compile;
 pub mod condition;
 pub mod evaluate;
 pub mod event_set;

@@ -7,9 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::condition::Operator;
-use super::fields::Field;
 use super::text::Span;
-use super::typed::{Expr, FieldRef, Operand, Right, Test};
+use super::typed::{Expr, FieldRef, Operand, Right, Shape, Test};
 
 #[cfg(test)]
 mod tests;
@@ -251,7 +250,7 @@ impl Fact {
 /// The field and what is said of it, of comparisons with values that are told apart by being the same or not.
 fn said(test: &Test, is: bool) -> Option<(&FieldRef, Said)> {
     let Operand::Field(reference) = &test.left else { return None };
-    if reference.is_list() || test.quantifier.is_some() || means_several(reference) {
+    if reference.shape() != Shape::One || test.quantifier.is_some() {
         return None;
     }
     if test.operator == Operator::Exists {
@@ -271,15 +270,4 @@ fn said(test: &Test, is: bool) -> Option<(&FieldRef, Said)> {
         _ => return None,
     };
     Some((reference, said))
-}
-
-/// Fields whose comparison looks at several values: either end of a connection, all ancestors.
-fn means_several(reference: &FieldRef) -> bool {
-    let Field { name, .. } = reference.field;
-    match *name {
-        "fd.ip" | "fd.port" | "fd.net" | "fd.ip.name" => true,
-        "proc.aname" | "proc.aexe" | "proc.aexepath" | "proc.acmdline" | "proc.apid" | "proc.aenv"
-        | "proc.env" => reference.argument.is_none(),
-        name => name.ends_with(".name") && name.starts_with("fd."),
-    }
 }

@@ -59,13 +59,15 @@ pub enum Operand {
 pub struct FieldRef {
     /// The row.
     pub field: &'static Field,
+    /// Its place in the table (`fields::all`): what an event tells fields apart by.
+    pub place: u16,
     /// What stands in brackets, or behind the dot.
     pub argument: Option<Argument>,
 }
 
 impl PartialEq for FieldRef {
     fn eq(&self, other: &Self) -> bool {
-        self.field.name == other.field.name && self.argument == other.argument
+        self.place == other.place && self.argument == other.argument
     }
 }
 
@@ -152,10 +154,35 @@ impl Operand {
     }
 }
 
+/// How many values a field has, and how they are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One.
+    One,
+    /// A list: `in` all of it, `intersects` any of it.
+    List,
+    /// Both ends of a connection: whichever is so, and `!=` if neither is.
+    Ends,
+    /// All ancestors: whichever is so, `!=` too.
+    Ancestors,
+}
+
 impl FieldRef {
-    /// Whether it has several values: with an argument it is one of them.
+    /// How its values are compared. With an argument it is one of them.
+    pub fn shape(&self) -> Shape {
+        match self.field.name {
+            _ if self.argument.is_some() => Shape::One,
+            _ if self.field.is_list => Shape::List,
+            "fd.ip" | "fd.port" | "fd.net" | "fd.proto" | "fd.ip.name" | "fd.proto.name" => Shape::Ends,
+            "proc.aname" | "proc.aexe" | "proc.aexepath" | "proc.acmdline" | "proc.apid" | "proc.aenv"
+            | "proc.aargs" => Shape::Ancestors,
+            _ => Shape::One,
+        }
+    }
+
+    /// Whether it is a list.
     pub fn is_list(&self) -> bool {
-        self.field.is_list && self.argument.is_none()
+        self.shape() == Shape::List
     }
 }
 
