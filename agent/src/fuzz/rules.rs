@@ -116,9 +116,9 @@ impl Event for Sample<'_> {
         with(match field.field.kind {
             Kind::Text | Kind::Path | Kind::Bytes => Value::Text(word.as_bytes()),
             Kind::Bool => Value::Bool(number % 2 == 0),
-            Kind::Address | Kind::Network => Scalar::Address(
-                word.parse().unwrap_or(std::net::Ipv4Addr::new(10, 0, 0, number as u8).into()),
-            ),
+            Kind::Address | Kind::Network => {
+                Value::Address(word.parse().unwrap_or(std::net::Ipv4Addr::new(10, 0, 0, number as u8).into()))
+            }
             _ => Value::Number(word.parse().unwrap_or(number as i128)),
         });
     }
