@@ -107,7 +107,7 @@ impl Event for Sample<'_> {
         if field.field.name == "evt.num" {
             return with(Value::Number(1 + self.seed as i128));
         }
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             return;
         }
         let words: Vec<&str> =
@@ -115,7 +115,7 @@ impl Event for Sample<'_> {
         let word = words.get(number % words.len().max(1)).copied().unwrap_or_default();
         with(match field.field.kind {
             Kind::Text | Kind::Path | Kind::Bytes => Value::Text(word.as_bytes()),
-            Kind::Bool => Value::Bool(number % 2 == 0),
+            Kind::Bool => Value::Bool(number.is_multiple_of(2)),
             Kind::Address | Kind::Network => {
                 Value::Address(word.parse().unwrap_or(std::net::Ipv4Addr::new(10, 0, 0, number as u8).into()))
             }
