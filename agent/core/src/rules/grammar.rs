@@ -27,6 +27,9 @@ pub const MAX_DEPTH: u32 = 100;
 /// Parses a condition. Lists are written into it already; macros are names in the tree.
 pub fn parse(text: &Traced) -> Result<Condition, Box<Problem>> {
     let mut parser = Parser { text, rest: text.as_str(), depth: 0 };
+    if let Some(at) = text.as_str().find('\0') {
+        return Err(parser.mistake(at..at + 1, "a condition cannot hold a NUL byte"));
+    }
     parser.skip_blanks();
     if parser.rest.is_empty() {
         return Err(parser.wrong("the condition is empty"));
@@ -303,9 +306,7 @@ impl<'a> Parser<'a> {
         }
         let argument = match self.quoted()? {
             Some(literal) => literal.text,
-            None => match self
-                .take(|text| prefix(text, |c| !matches!(c, '[' | ']' | '"' | '\'') && !is_blank(c)))
-            {
+            None => match self.take(|text| prefix(text, in_brackets)) {
                 Some(bare) => bare.to_owned(),
                 None => return Err(self.wrong("an argument is missing after `[`")),
             },
@@ -519,6 +520,11 @@ impl<'a> Parser<'a> {
             _ => problem,
         }
     }
+}
+
+/// What an argument in brackets may hold without quotes.
+pub(super) fn in_brackets(c: char) -> bool {
+    !matches!(c, '[' | ']' | '"' | '\'') && !is_blank(c)
 }
 
 /// What the grammar calls blank.

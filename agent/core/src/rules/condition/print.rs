@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Check, Condition, FieldUse, Kind, Literal, Operand, Right, Transformed};
+use crate::rules::grammar::in_brackets;
 
 impl Display for Condition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -87,10 +88,7 @@ impl Display for FieldUse {
 
 fn bracketed(f: &mut Formatter<'_>, argument: Option<&str>) -> fmt::Result {
     let Some(argument) = argument else { return Ok(()) };
-    let is_bare = !argument.is_empty()
-        && !argument.contains(|c: char| {
-            matches!(c, '[' | ']' | '"' | '\'' | '\\') || c.is_whitespace() || c.is_control()
-        });
+    let is_bare = !argument.is_empty() && argument.chars().all(in_brackets);
     if is_bare { write!(f, "[{argument}]") } else { write!(f, "[{}]", Quoted(argument)) }
 }
 

@@ -68,6 +68,8 @@ fn conditions_are_trees() {
         (r"a.b = '\ '", "[a.b = \"\\x5c\"]"),
         ("a.b = \"it's\"", "[a.b = \"it's\"]"),
         // What follows a bare value at once belongs to it, but for what a value cannot hold.
+        ("a.b[\u{1f}x] = c", "[a.b[\u{1f}x] = c]"),
+        ("a.b = c\0", "ERROR a condition cannot hold a NUL byte"),
         ("a.b = c)", "ERROR this `)` closes nothing"),
     ];
     for (text, expected) in table {
