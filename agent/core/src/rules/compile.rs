@@ -2,7 +2,7 @@
 //!
 //! For a type of event, what a rule says of `evt.type` is known, and what is left becomes a chain of comparisons: each knows
 //! where to go on if it is true and where if it is not. All rules of a type share their comparisons: those of one field
-//! stand in one [`Column`], which is filled with one look at the field when the first of them is asked for. What an
+//! stand in one `Column`, which is filled with one look at the field when the first of them is asked for. What an
 //! event does not ask for is never looked at.
 
 use rustc_hash::FxHashMap;
