@@ -137,5 +137,11 @@ fn parse(text: &Traced, lists: &mut Lists<'_>, problems: &mut Vec<Problem>) -> O
             problems.push(problem);
         }
     });
+    let Some(whole) = whole else {
+        let span = text.span(0..text.as_str().len()).unwrap_or_default();
+        let message = format!("with its lists the condition has more than {} bytes", lists::MAX_TEXT);
+        problems.push(Problem::new(Code::Validate, span, message));
+        return None;
+    };
     grammar::parse(&whole).map_err(|problem| problems.push(*problem)).ok()
 }

@@ -73,8 +73,6 @@ codes! {
         CompileOutput = "LOAD_ERR_COMPILE_OUTPUT",
         /// An item that contradicts another one, or itself.
         Validate = "LOAD_ERR_VALIDATE",
-        /// An extension that is not known.
-        Extension = "LOAD_ERR_EXTENSION",
     }
     warning {
         /// Rules for a source of events that is not here.
@@ -95,8 +93,6 @@ codes! {
         DeprecatedItem = "LOAD_DEPRECATED_ITEM",
         /// An exception without values is appended.
         AppendNoValues = "LOAD_APPEND_NO_VALUES",
-        /// An exception without a name.
-        ExceptionNameNotUnique = "LOAD_EXCEPTION_NAME_NOT_UNIQUE",
         /// The condition compiles, but hardly as it was meant.
         ConditionWarning = "LOAD_COMPILE_CONDITION",
         /// The rule can never match.

@@ -9,12 +9,16 @@ use super::collect::Definitions;
 use super::exceptions::quoted;
 use crate::rules::text::Traced;
 
+/// Longest that a condition may be with its lists, in bytes: lists of lists of lists end.
+pub(super) const MAX_TEXT: usize = 1 << 20;
+
 /// The lists of all files, each with what it holds after names of earlier lists among its items are written out, one level
 /// deep. What is deeper is written out in the condition.
 pub(super) struct Lists<'a> {
     lists: &'a Definitions<Vec<Traced>>,
     items: Vec<Vec<&'a Traced>>,
     used: Vec<bool>,
+    is_too_long: bool,
 }
 
 impl<'a> Lists<'a> {
@@ -35,7 +39,7 @@ impl<'a> Lists<'a> {
             }
             items.push(all);
         }
-        Self { lists, items, used }
+        Self { lists, items, used, is_too_long: false }
     }
 
     /// Whether the list at this place was written out anywhere.
@@ -43,13 +47,16 @@ impl<'a> Lists<'a> {
         self.used.get(place).copied().unwrap_or(false)
     }
 
-    /// Writes the lists that `text` names into it. `in_quotes` is told where a name stood in a quoted string.
+    /// Writes the lists that `text` names into it. `in_quotes` is told where a name stood in a quoted string. `None`: it
+    /// would be longer than [`MAX_TEXT`].
     pub(super) fn write_into(
         &mut self,
         text: &Traced,
         in_quotes: &mut dyn FnMut(Range<usize>, &str),
-    ) -> Traced {
-        self.expand(text, 0, in_quotes).unwrap_or_else(|| text.clone())
+    ) -> Option<Traced> {
+        self.is_too_long = false;
+        let whole = self.expand(text, 0, in_quotes).unwrap_or_else(|| text.clone());
+        (!self.is_too_long).then_some(whole)
     }
 
     /// With lists from `least` on; nothing if none is named.
@@ -65,6 +72,10 @@ impl<'a> Lists<'a> {
         let mut quote = None;
         let mut seen = 0;
         for token in Tokens(text.as_str(), 0) {
+            if self.is_too_long || out.as_ref().is_some_and(|out| out.as_str().len() > MAX_TEXT) {
+                self.is_too_long = true;
+                return None;
+            }
             let name = &text.as_str()[token.clone()];
             let Some(place) = self.lists.place(name).filter(|place| *place >= least) else { continue };
             quote = quote_after(&text.as_str()[seen..token.start], quote);

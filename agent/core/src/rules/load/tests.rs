@@ -307,3 +307,17 @@ fn macros_cannot_grow_without_end() {
     assert_eq!(rules.len(), 1);
     assert!(problems[0].contains("has more than 50000 parts"), "{problems:?}");
 }
+
+/// A list of lists of lists… ends, too.
+#[test]
+fn lists_cannot_grow_without_end() {
+    let mut text = String::new();
+    for level in 0..12 {
+        let next = format!("l{}", level + 1);
+        text += &format!("- list: l{level}\n  items: [{}]\n", [next.as_str(); 10].join(", "));
+    }
+    let (rules, problems) =
+        outcome(&[&text, &rule("x.y in (l0)"), &rule("x.y = 1").replace("rule: r", "rule: s")]);
+    assert_eq!(rules, ["s: x.y = 1"]);
+    assert!(problems[0].contains("with its lists the condition has more than 1048576 bytes"), "{problems:?}");
+}
