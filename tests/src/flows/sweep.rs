@@ -56,7 +56,9 @@ fn busy(context: &Context) -> anyhow::Result<()> {
     receiver.wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
     agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))?;
     receiver.look(|seen| {
-        ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
+        if seen.spans.len() != expected {
+            bail!("{} spans for {expected} sockets: {}", seen.spans.len(), pair::told_twice(seen).join("; "));
+        }
         for line in &long {
             let (client, server) = pair::find(seen, line).context("a long connection is told twice")?;
             pair::prove(line, &client, &server)?;

@@ -1,5 +1,7 @@
 //! The two spans of one loopback connection, compared with what the workload said of it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -16,6 +18,24 @@ pub fn find(seen: &Seen, line: &Value) -> Option<(Item<Span>, Item<Span>)> {
         spans.next().cloned().filter(|_| spans.next().is_none())
     };
     Some((of(SpanKind::Client)?, of(SpanKind::Server)?))
+}
+
+/// Sockets of which there is more than one span: what each of these says.
+pub fn told_twice(seen: &Seen) -> Vec<String> {
+    let mut sockets: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for span in &seen.spans {
+        let found = span.attributes();
+        let text = |name| found.text(name).unwrap_or_default().to_owned();
+        let port = |name| found.int(name).unwrap_or_default();
+        // One process may have both ends: the kind tells them apart, if it is known.
+        let ends = (text(names::SOURCE_ADDRESS), port(names::SOURCE_PORT), port(names::DESTINATION_PORT));
+        let (reason, role) = (text(names::CLOSE_REASON), span.kind());
+        let (start, end) = (span.item.start_time_unix_nano, span.item.end_time_unix_nano);
+        let said = format!("{role:?} {reason:?} {start} to {end} {:?}", span.item.attributes);
+        sockets.entry(ends).or_default().push(said);
+    }
+    sockets.retain(|_, said| said.len() > 2);
+    sockets.into_iter().map(|(ends, said)| format!("{ends:?}: {}", said.join(", "))).collect()
 }
 
 fn is_about(span: &Item<Span>, line: &Value) -> bool {
