@@ -239,7 +239,8 @@ impl Failure {
 impl Counter {
     fn add(&mut self, value: u64, flow: &Flow) {
         if value != 0 {
-            self.total += value;
+            // What the kernel said is a claim: sums of any claims are numbers.
+            self.total = self.total.saturating_add(value);
             self.exemplar = Exemplar::of(value, flow).or(self.exemplar);
         }
     }
@@ -259,7 +260,7 @@ impl Histogram {
         if let Some(bucket) = self.buckets.get_mut(BOUNDS_US.partition_point(|&bound| bound < value_us)) {
             *bucket += 1;
         }
-        self.sum_us += value_us;
+        self.sum_us = self.sum_us.saturating_add(value_us);
         self.exemplar = Exemplar::of(value_us, flow).or(self.exemplar);
     }
 }
