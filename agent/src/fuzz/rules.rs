@@ -1,6 +1,7 @@
 //! Rule files and their language, as people write them.
 
 use tarsier_core::rules::compare::Value;
+use tarsier_core::rules::compile::{Compiled, Scratch};
 use tarsier_core::rules::evaluate::{Event, evaluate};
 use tarsier_core::rules::event_set::event_set;
 use tarsier_core::rules::fields::Kind;
@@ -9,10 +10,11 @@ use tarsier_core::rules::problem::Problem;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::simplify::simplify;
 use tarsier_core::rules::text::{Span, Traced};
-use tarsier_core::rules::typed::{Argument, Expr, FieldRef};
-use tarsier_core::rules::{check, format, grammar};
+use tarsier_core::rules::typed::{Argument, FieldRef};
+use tarsier_core::rules::{check, event_types, format, grammar};
 
-/// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them.
+/// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them. Compiled rules match
+/// what the plain evaluation says.
 pub(super) fn files(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let sources: Vec<Source<'_>> =
@@ -21,8 +23,18 @@ pub(super) fn files(input: &[u8]) {
     for problem in &set.problems {
         has_a_place(problem, &sources);
     }
-    for ready in &set.rules {
-        assert!(matches!(ready.expr, Expr::Constant(false)) || ready.can_match() || ready.events.is_empty());
+    let (compiled, mut scratch) = (Compiled::new(&set), Scratch::default());
+    for seed in 0..4 {
+        let sample = Sample { seed, text: &text };
+        let mut found = Vec::new();
+        let kind = event_types::find(sample.kind()).expect("a system call");
+        compiled.matches(kind, &sample, &mut scratch, |place| {
+            found.push(place as usize);
+            true
+        });
+        let on = set.rules.iter().enumerate().filter(|(_, ready)| ready.rule.is_enabled);
+        let plain = on.filter(|(_, ready)| evaluate(&ready.expr, &sample)).map(|(place, _)| place);
+        assert_eq!(found, plain.collect::<Vec<_>>());
     }
 }
 

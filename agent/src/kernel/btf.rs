@@ -138,7 +138,7 @@ impl Btf {
                 Some((name, index)) => (name, Some(index.strip_suffix(']')?.parse::<u32>().ok()?)),
                 None => (step, None),
             };
-            let found = self.find(id, name.as_bytes(), DEPTH, &mut MEMBERS.clone())?;
+            let found = self.find(id, name.as_bytes(), DEPTH, &mut { MEMBERS })?;
             if found.bits % 8 != 0 || found.width != 0 {
                 return None;
             }
@@ -161,7 +161,7 @@ impl Btf {
     /// first byte as a little-endian machine does.
     pub fn first_bit(&self, container: &str, name: &str) -> Option<u32> {
         let id = *self.names.get(container.as_bytes())?;
-        Some(self.find(id, name.as_bytes(), DEPTH, &mut MEMBERS.clone())?.bits)
+        Some(self.find(id, name.as_bytes(), DEPTH, &mut { MEMBERS })?.bits)
     }
 
     /// Size of `struct name` in bytes.

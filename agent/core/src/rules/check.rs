@@ -295,8 +295,7 @@ fn values(left: &Operand, operator: Operator, kind: Kind, literals: &[Literal]) 
 /// Text that an operator can work with.
 fn text(left: &Operand, operator: Operator, literal: &Literal) -> Checked<String> {
     if operator == Operator::Regex {
-        // As a whole, and `.` is any byte but that of a new line.
-        if let Err(error) = regex::bytes::Regex::new(&format!("^(?:{})$", literal.text)) {
+        if let Err(error) = super::compare::regex(&literal.text) {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             return Err(wrong(literal.span, format!("this is no regular expression: {reason}")));

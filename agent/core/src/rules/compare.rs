@@ -75,6 +75,11 @@ pub fn holds_list(values: &[Value<'_>], operator: Operator, pattern: &Pattern) -
     }
 }
 
+/// A regular expression for a whole text, as `regex` compares it.
+pub fn regex(text: &str) -> Result<regex::Regex, regex::Error> {
+    regex::Regex::new(&format!("^(?:{text})$"))
+}
+
 impl Pattern {
     /// How many values it has.
     pub fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 //!
 //! It is the oracle that compiled rules are tested against, and what explains a single match.
 
-use super::compare::{Paths, Pattern, Value, holds, holds_list};
+use super::compare::{Paths, Pattern, Value, holds, holds_list, regex};
 use super::condition::{Operator, Transformer};
 use super::typed::{Expr, FieldRef, Operand, Right, Shape, Test};
 
@@ -84,7 +84,7 @@ pub fn evaluate(expr: &Expr, event: &impl Event) -> bool {
 
 /// None: a value is missing.
 fn test_of(test: &Test, event: &impl Event) -> Option<bool> {
-    let left = operand(&test.left, event);
+    let left = value_of(&test.left, event);
     let pattern = pattern(test, event)?;
     let one = |value: &Scalar| holds(value.value(), test.operator, test.quantifier, &pattern);
     match left {
@@ -104,7 +104,7 @@ fn test_of(test: &Test, event: &impl Event) -> Option<bool> {
 /// The right side of a comparison. None: it is a value that is missing.
 fn pattern(test: &Test, event: &impl Event) -> Option<Pattern> {
     let Right::Operand(other) = &test.right else { return Some(literals(test)) };
-    match operand(other, event) {
+    match value_of(other, event) {
         Given::Nothing => None,
         Given::One(value) => Some(of_values(vec![value])),
         Given::Several(values, _) => Some(of_values(values)),
@@ -119,8 +119,7 @@ pub(super) fn literals(test: &Test) -> Pattern {
             Operator::PathMatch => Pattern::Paths(Paths::new(texts.iter().map(String::as_bytes))),
             Operator::Regex => {
                 // The loader has compiled each of them once.
-                let regex = |text: &String| regex::Regex::new(&format!("^(?:{text})$")).ok();
-                Pattern::Regexes(texts.iter().filter_map(regex).collect())
+                Pattern::Regexes(texts.iter().filter_map(|text| regex(text).ok()).collect())
             }
             _ => Pattern::Texts(texts.iter().map(|text| text.clone().into_bytes()).collect()),
         },
@@ -155,12 +154,12 @@ fn of_values(values: Vec<Scalar>) -> Pattern {
 }
 
 /// What an operand gives.
-pub fn operand(operand_: &Operand, event: &impl Event) -> Given {
-    match operand_ {
+pub fn value_of(operand: &Operand, event: &impl Event) -> Given {
+    match operand {
         Operand::Field(field) => given(field, event),
         Operand::Literal(text) => Given::One(Scalar::Text(text.clone().into_bytes())),
         Operand::Transformed { transformer, arguments, index } => {
-            let arguments: Vec<Given> = arguments.iter().map(|argument| operand(argument, event)).collect();
+            let arguments: Vec<Given> = arguments.iter().map(|argument| value_of(argument, event)).collect();
             if arguments.contains(&Given::Nothing) {
                 return Given::Nothing;
             }

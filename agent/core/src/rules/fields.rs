@@ -133,11 +133,6 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
     TABLES.into_iter().flatten()
 }
 
-/// How many there are.
-pub fn count() -> usize {
-    TABLES.iter().map(|table| table.len()).sum()
-}
-
 /// The field of this name with its place in [`all`], and the argument that is part of the name (`evt.arg.flags`).
 pub fn find(name: &str) -> Option<(usize, &'static Field, Option<&str>)> {
     if let Some((place, field)) = all().enumerate().find(|(_, field)| field.name == name) {
