@@ -294,12 +294,12 @@ fn values(left: &Operand, operator: Operator, kind: Kind, literals: &[Literal]) 
 
 /// Text that an operator can work with.
 fn text(left: &Operand, operator: Operator, literal: &Literal) -> Checked<String> {
-    if operator == Operator::Regex {
-        if let Err(error) = super::compare::regex(&literal.text) {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            return Err(wrong(literal.span, format!("this is no regular expression: {reason}")));
-        }
+    if operator == Operator::Regex
+        && let Err(error) = super::compare::regex(&literal.text)
+    {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        return Err(wrong(literal.span, format!("this is no regular expression: {reason}")));
     }
     let is_type = matches!(left, Operand::Field(reference) if reference.field.name == "evt.type");
     let is_exact =
