@@ -155,6 +155,52 @@ fn a_good_file_is_ok_and_prints_with_origins() {
 }
 
 #[test]
+fn rule_files_are_checked_listed_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "- list: shells\n  items: [bash, sh]
+- rule: Shell
+  desc: d
+  output: shell %proc.name
+  priority: notice
+  condition: evt.type = execve and proc.name in (shells)
+- rule: Wrong
+  desc: d
+  output: o
+  priority: info
+  condition: evt.type = execve and proc.nmae = cat
+";
+    let path = file(dir.path(), rules);
+    let path = path.to_str().unwrap();
+    let said = |args: &[&str]| -> (i32, String, String) {
+        let output = tarsier(&[&["rules"], args].concat());
+        (code(&output), out(&output), err(&output))
+    };
+    let (exit, text, _) = said(&["check", path]);
+    assert!(exit == 64 && text.contains(":12:36\n") && text.contains("did you mean `proc.name`?"), "{text}");
+    assert!(text.ends_with("1 rule of 1 file: 1 error, 0 warnings\n"), "{text}");
+    let (exit, text, _) = said(&["check", path, "--output", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((exit, &document["problems"][0]["place"]["line"]), (64, &serde_json::json!(12)));
+    // What did not load is told apart from what is asked for.
+    let (exit, text, errors) = said(&["list", path, "--output", "json"]);
+    let rules: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((exit, rules.as_array().unwrap().len()), (64, 1));
+    assert_eq!(
+        (&rules[0]["rule"], &rules[0]["event_types"]),
+        (&"Shell".into(), &serde_json::json!(["execve"]))
+    );
+    assert!(errors.contains("there is no field `proc.nmae`"), "{errors}");
+    let (_, text, _) = said(&["list", path]);
+    assert_eq!(text, "Notice        on    Shell\n");
+    let (_, text, _) = said(&["show", "--rule", "Shell", path]);
+    assert!(text.contains("condition evt.type = execve and proc.name in (bash, sh)\n"), "{text}");
+    let (exit, _, errors) = said(&["show", "--rule", "Shel", path]);
+    assert!(exit == 64 && errors.contains("there is no rule `Shel`: did you mean `Shell`?"), "{errors}");
+    let (exit, _, errors) = said(&["check", "nowhere.yaml"]);
+    assert!(exit == 64 && errors.contains("nowhere.yaml: No such file"), "{errors}");
+}
+
+#[test]
 fn help_version_and_completions() {
     let help = tarsier(&["--help"]);
     assert_eq!(code(&help), 0);

@@ -67,7 +67,7 @@ enum Command {
     Top(top::Args),
     /// List the sensors: what each captures and where it attaches.
     Sensors(sensors::Args),
-    /// Check, list or show Falco rules.
+    /// Check, list or show Falco rules (`run` does not evaluate them yet).
     #[command(subcommand)]
     Rules(rules::Command),
     /// List the fields that rules can ask for.
