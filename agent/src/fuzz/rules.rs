@@ -9,7 +9,7 @@ use tarsier_core::rules::load::Source;
 use tarsier_core::rules::problem::Problem;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::simplify::simplify;
-use tarsier_core::rules::text::{Span, Traced};
+use tarsier_core::rules::text::Traced;
 use tarsier_core::rules::typed::{Argument, FieldRef};
 use tarsier_core::rules::{check, event_types, format, grammar};
 
@@ -43,12 +43,13 @@ pub(super) fn files(input: &[u8]) {
 pub(super) fn condition(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let sources = [Source { name: "t", text: &text }];
-    let tree = match grammar::parse(&traced(&text)) {
+    let tree = match grammar::parse(&Traced::whole(&text)) {
         Ok(tree) => tree,
         Err(problem) => return has_a_place(&problem, &sources),
     };
     let printed = tree.to_string();
-    let again = grammar::parse(&traced(&printed)).unwrap_or_else(|problem| panic!("{printed}: {problem:?}"));
+    let again =
+        grammar::parse(&Traced::whole(&printed)).unwrap_or_else(|problem| panic!("{printed}: {problem:?}"));
     assert_eq!(again.to_string(), printed);
     match check::check(&tree) {
         Err(problems) => problems.iter().for_each(|problem| has_a_place(problem, &sources)),
@@ -69,7 +70,7 @@ pub(super) fn condition(input: &[u8]) {
 /// An output format: its parts, or mistakes with places.
 pub(super) fn output(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let problems = match format::parse(&traced(&text)) {
+    let problems = match format::parse(&Traced::whole(&text)) {
         Ok((_, warnings)) => warnings,
         Err(problems) => {
             assert!(!problems.is_empty());
@@ -77,10 +78,6 @@ pub(super) fn output(input: &[u8]) {
         }
     };
     problems.iter().for_each(|problem| has_a_place(problem, &[Source { name: "t", text: &text }]));
-}
-
-fn traced(text: &str) -> Traced {
-    Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 })
 }
 
 fn has_a_place(problem: &Problem, sources: &[Source<'_>]) {

@@ -105,10 +105,9 @@ fn value(text: &Traced, at: usize, from: usize) -> Result<(Operand, usize), Box<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::text::Span;
 
     fn outcome(text: &str) -> String {
-        let traced = Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 });
+        let traced = Traced::whole(text);
         let shown = |problem: &Problem| {
             format!("{} {:?}", problem.message, &text[problem.span.start as usize..problem.span.end as usize])
         };

@@ -7,6 +7,8 @@
 //! [`rule`]s, and [`problem`]s. What it all means is
 //! in [`evaluate`], which [`compile`] makes fast, [`compare`], [`glob`](mod@glob) and [`getopt`].
 
+#[cfg(test)]
+mod chance;
 pub mod check;
 pub mod compare;
 pub mod compile;

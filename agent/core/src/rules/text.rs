@@ -52,6 +52,11 @@ impl Traced {
         traced
     }
 
+    /// The whole of the first source.
+    pub fn whole(source: &str) -> Self {
+        Self::scalar(source, source, Span { source: 0, start: 0, end: source.len() as u32 })
+    }
+
     /// A YAML scalar: `text` is its value and `raw` the source's text at `span`. Folding and indentation
     /// only change the blanks, so each word of the value is found in its turn; a word that was
     /// written with escapes stands for the whole scalar.

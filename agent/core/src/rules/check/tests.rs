@@ -4,7 +4,7 @@ use super::*;
 use crate::rules::text::Traced;
 
 fn outcome(text: &str) -> String {
-    let traced = Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 });
+    let traced = Traced::whole(text);
     let shown = |problem: &Problem| {
         let place = &text[problem.span.start as usize..problem.span.end as usize];
         format!("{place:?} {}", problem.message)

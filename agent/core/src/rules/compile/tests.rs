@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::rules::chance::conditions;
 use crate::rules::evaluate::Scalar;
 use crate::rules::load::Source;
 use crate::rules::typed::Argument;
@@ -110,15 +111,7 @@ fn leaf() -> impl Strategy<Value = String> {
 }
 
 fn condition() -> impl Strategy<Value = String> {
-    leaf().prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 2..4)
-                .prop_map(|parts| format!("({})", parts.join(" and "))),
-            proptest::collection::vec(inner.clone(), 2..4)
-                .prop_map(|parts| format!("({})", parts.join(" or "))),
-            inner.prop_map(|part| format!("not ({part})")),
-        ]
-    })
+    conditions(leaf())
 }
 
 prop_compose! {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::rules::text::{Span, Traced};
+use crate::rules::text::Traced;
 use crate::rules::{check, grammar, simplify};
 
 /// An event that is a table of texts, numbers and lists by field, argument included.
@@ -105,8 +105,7 @@ fn conditions_are_true_or_false() {
         ("proc.cmdline contains oneof (cat, etc)", false),
     ];
     for (condition, expected) in table {
-        let traced =
-            Traced::scalar(condition, condition, Span { source: 0, start: 0, end: condition.len() as u32 });
+        let traced = Traced::whole(condition);
         let tree = grammar::parse(&traced).expect(condition);
         let (expr, _) = check::check(&tree).expect(condition);
         assert_eq!(evaluate(&expr, &event()), expected, "{condition}");

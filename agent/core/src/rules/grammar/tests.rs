@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parsed(text: &str) -> Result<Condition, Box<Problem>> {
-    parse(&Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 }))
+    parse(&Traced::whole(text))
 }
 
 /// The tree with every pair of parentheses that it stands for.

@@ -3,11 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rules::chance::conditions;
 use crate::rules::text::{Span, Traced};
 use crate::rules::{check, event_set, grammar};
 
 fn meaning(text: &str) -> Expr {
-    let traced = Traced::scalar(text, text, Span { source: 0, start: 0, end: text.len() as u32 });
+    let traced = Traced::whole(text);
     let condition = grammar::parse(&traced).expect(text);
     check::check(&condition).expect(text).0
 }
@@ -154,15 +155,7 @@ fn condition() -> impl Strategy<Value = String> {
         "proc.name in ()",
     ])
     .prop_map(str::to_owned);
-    leaf.prop_recursive(5, 40, 4, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 2..4)
-                .prop_map(|parts| format!("({})", parts.join(" and "))),
-            proptest::collection::vec(inner.clone(), 2..4)
-                .prop_map(|parts| format!("({})", parts.join(" or "))),
-            inner.prop_map(|part| format!("not ({part})")),
-        ]
-    })
+    conditions(leaf)
 }
 
 proptest! {
