@@ -20,6 +20,12 @@ use super::condition::{
 };
 use super::problem::{Code, Problem};
 use super::text::{Span, Traced};
+pub(super) use words::in_brackets;
+use words::{identifier, is_blank, number};
+
+mod operands;
+mod strings;
+mod words;
 
 /// Deepest nesting of parentheses, negations and transformers.
 pub const MAX_DEPTH: u32 = 100;
@@ -273,182 +279,6 @@ impl<'a> Parser<'a> {
             .help(format!("write `{} (a, b)`", operator.word())))
     }
 
-    /// `val(FIELD)` or a transformer, on the right side.
-    fn computed(&mut self) -> Parsed<Option<Operand>> {
-        if self.accept("val(") {
-            self.skip_blanks();
-            let Some(field) = self.field()? else {
-                return Err(self.wrong("`val` takes a field"));
-            };
-            self.skip_blanks();
-            if !self.accept(")") {
-                return Err(self.wrong("`val` takes one field: a `)` is missing"));
-            }
-            return Ok(Some(Operand::Field(field)));
-        }
-        Ok(self.transformed()?.map(Operand::Transformed))
-    }
-
-    // -- Operands.
-
-    fn field(&mut self) -> Parsed<Option<FieldUse>> {
-        let start = self.at();
-        let Some(name) = self.take(field_name) else { return Ok(None) };
-        let name = name.to_owned();
-        let argument = self.bracketed()?;
-        Ok(Some(FieldUse { name, argument, span: self.span(start..self.at()) }))
-    }
-
-    /// `[ARGUMENT]`, if it is there.
-    fn bracketed(&mut self) -> Parsed<Option<String>> {
-        if !self.accept("[") {
-            return Ok(None);
-        }
-        let argument = match self.quoted()? {
-            Some(literal) => literal.text,
-            None => match self.take(|text| prefix(text, in_brackets)) {
-                Some(bare) => bare.to_owned(),
-                None => return Err(self.wrong("an argument is missing after `[`")),
-            },
-        };
-        if !self.accept("]") {
-            return Err(self.wrong("a `]` is missing after the argument"));
-        }
-        Ok(Some(argument))
-    }
-
-    fn transformed(&mut self) -> Parsed<Option<Transformed>> {
-        let start = self.at();
-        let found = Transformer::ALL.iter().copied().find(|transformer| {
-            self.rest.strip_prefix(transformer.word()).is_some_and(|rest| rest.starts_with('('))
-        });
-        let Some(transformer) = found else { return Ok(None) };
-        self.accept(transformer.word());
-        self.accept("(");
-        self.deeper()?;
-        let mut arguments = Vec::new();
-        loop {
-            self.skip_blanks();
-            arguments.push(self.argument(transformer)?);
-            self.skip_blanks();
-            if !self.accept(",") {
-                break;
-            }
-        }
-        self.depth -= 1;
-        if !self.accept(")") {
-            return Err(self.wrong(format!("a comma or `)` is missing in `{}(…)`", transformer.word())));
-        }
-        let (least, most) = transformer.arguments();
-        if !(least..=most).contains(&arguments.len()) {
-            let message = format!(
-                "`{}` takes {least} argument{} and has {}",
-                transformer.word(),
-                if least == 1 { "" } else { "s" },
-                arguments.len()
-            );
-            return Err(self.mistake(start..self.at(), message));
-        }
-        let index = if transformer == Transformer::Getopt { self.bracketed()? } else { None };
-        Ok(Some(Transformed { transformer, arguments, index, span: self.span(start..self.at()) }))
-    }
-
-    fn argument(&mut self, of: Transformer) -> Parsed<Operand> {
-        if let Some(transformed) = self.transformed()? {
-            return Ok(Operand::Transformed(transformed));
-        }
-        if let Some(field) = self.field()? {
-            return Ok(Operand::Field(field));
-        }
-        let takes_text = matches!(of, Transformer::Join | Transformer::Concat | Transformer::Getopt);
-        match if takes_text { self.quoted()? } else { None } {
-            Some(literal) => Ok(Operand::Literal(literal)),
-            None => Err(self.wrong(format!("`{}` takes a field or another transformer", of.word()))),
-        }
-    }
-
-    // -- Strings.
-
-    fn string(&mut self) -> Parsed<Option<Literal>> {
-        if let Some(literal) = self.quoted()? {
-            return Ok(Some(literal));
-        }
-        let start = self.at();
-        let bare = self
-            .take(|text| prefix(text, |c| !matches!(c, '(' | ')' | '"' | '\'' | '=' | ',') && !is_blank(c)));
-        Ok(bare.map(|text| Literal {
-            text: text.to_owned(),
-            is_quoted: false,
-            span: self.span(start..start + text.len()),
-        }))
-    }
-
-    fn quoted(&mut self) -> Parsed<Option<Literal>> {
-        let Some(quote) = self.rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-            return Ok(None);
-        };
-        let start = self.at();
-        let inside = &self.rest[1..];
-        let mut before = '\0';
-        let end = inside.char_indices().find_map(|(at, c)| {
-            let closes = c == quote && before != '\\';
-            before = c;
-            closes.then_some(at)
-        });
-        let Some(end) = end else {
-            return Err(self.mistake(start..start + 1, "this string is never closed"));
-        };
-        let text = self.unescape(&inside[..end], quote, start + 1)?;
-        self.rest = &inside[end + 1..];
-        Ok(Some(Literal { text, is_quoted: true, span: self.span(start..self.at()) }))
-    }
-
-    /// Takes escapes out of what stood between quotes; `at` is where it begins.
-    fn unescape(&self, text: &str, quote: char, at: usize) -> Parsed<String> {
-        let mut out = String::with_capacity(text.len());
-        let mut chars = text.char_indices();
-        while let Some((place, c)) = chars.next() {
-            if c == '\0' {
-                return Err(self.bad_escape(at + place..at + place + 1, "a string cannot hold a NUL byte"));
-            }
-            if c != '\\' {
-                out.push(c);
-                continue;
-            }
-            let Some((_, escaped)) = chars.next() else { break };
-            let range = at + place..at + place + 1 + escaped.len_utf8();
-            out.push(match escaped {
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                'n' => '\n',
-                'r' => '\r',
-                't' => '\t',
-                // Rules of old wrote a backslash before a blank.
-                ' ' | '\\' => '\\',
-                '/' => '/',
-                '"' | '\'' if escaped == quote => escaped,
-                'x' => {
-                    let digits: String = chars.by_ref().take(2).map(|(_, digit)| digit).collect();
-                    match u8::from_str_radix(&digits, 16) {
-                        Ok(0) => return Err(self.bad_escape(range, "a string cannot hold a NUL byte")),
-                        Ok(byte) if digits.len() == 2 && byte.is_ascii() => char::from(byte),
-                        Ok(_) if digits.len() == 2 => {
-                            return Err(self.bad_escape(range, "`\\x` stands for one byte of ASCII"));
-                        }
-                        _ => return Err(self.bad_escape(range, "`\\x` needs two hexadecimal digits")),
-                    }
-                }
-                _ => return Err(self.bad_escape(range, format!("`\\{escaped}` is no escape"))),
-            });
-        }
-        Ok(out)
-    }
-
-    fn bad_escape(&self, range: Range<usize>, message: impl Into<String>) -> Box<Problem> {
-        self.mistake(range, message)
-            .help(r#"escapes are \b \f \n \r \t \\ \/ \xHH and a backslash before the enclosing quote"#)
-    }
-
     // -- The text.
 
     fn at(&self) -> usize {
@@ -519,70 +349,6 @@ impl<'a> Parser<'a> {
             [b')', ..] => self.wrong("this `)` closes nothing"),
             _ => problem,
         }
-    }
-}
-
-/// What an argument in brackets may hold without quotes.
-pub(super) fn in_brackets(c: char) -> bool {
-    !matches!(c, '[' | ']' | '"' | '\'') && !is_blank(c)
-}
-
-/// What the grammar calls blank.
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\u{8}' | '\r' | '\n')
-}
-
-/// Bytes at the start of `text` of which all are as said.
-fn prefix(text: &str, is: impl Fn(char) -> bool) -> usize {
-    text.find(|c| !is(c)).unwrap_or(text.len())
-}
-
-/// A letter, then letters, digits and underscores.
-fn identifier(text: &str) -> usize {
-    if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        prefix(text, |c| c.is_ascii_alphanumeric() || c == '_')
-    } else {
-        0
-    }
-}
-
-/// Identifiers joined by dots, two at least.
-fn field_name(text: &str) -> usize {
-    let mut len = identifier(text);
-    let mut dotted = 0;
-    while len > 0 && text[len..].starts_with('.') {
-        let next = identifier(&text[len + 1..]);
-        if next == 0 {
-            break;
-        }
-        len += 1 + next;
-        dotted = len;
-    }
-    dotted
-}
-
-/// `0x1f`, `-12`, `1.5e+3`: what looks like a number.
-fn number(text: &str) -> usize {
-    let digits = |text: &str| prefix(text, |c| c.is_ascii_digit());
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        let len = prefix(hex, |c| c.is_ascii_alphanumeric());
-        if len > 0 {
-            return 2 + len;
-        }
-    }
-    let sign = usize::from(text.starts_with(['+', '-']));
-    let whole = digits(&text[sign..]);
-    if whole == 0 {
-        return 0;
-    }
-    let mut len = sign + whole;
-    if text[len..].starts_with('.') {
-        len += 1 + digits(&text[len + 1..]);
-    }
-    let exponent = text[len..].strip_prefix(['e', 'E']).and_then(|rest| rest.strip_prefix(['+', '-']));
-    match exponent.map(digits) {
-        Some(exponent) if exponent > 0 => len + 2 + exponent,
-        _ => len,
     }
 }
 
