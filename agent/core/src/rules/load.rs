@@ -7,8 +7,10 @@
 mod collect;
 mod exceptions;
 mod item;
+mod keys;
 mod lists;
 mod macros;
+mod read;
 mod version;
 pub mod yaml;
 
@@ -61,7 +63,7 @@ pub fn load(sources: &[Source<'_>]) -> Loaded {
             Ok(documents) => {
                 let mut items = Vec::new();
                 for document in &documents {
-                    item::read(document, &mut items, &mut problems);
+                    read::read(document, &mut items, &mut problems);
                 }
                 collected.take(items, &mut problems);
             }
