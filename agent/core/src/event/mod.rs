@@ -3,6 +3,7 @@
 //! One file per sensor, of the sensor's stem: its typed body and its decoder. [`Body`] is generated
 //! from the sensor registry; adding a sensor edits nothing here.
 
+pub mod alert;
 pub mod cgroup;
 mod entity;
 pub mod exec;

@@ -4,7 +4,7 @@
 //! it was written; a condition passes the [`grammar`] and is a tree ([`condition`]); [`check`] gives it meaning by
 //! the tables of [`fields`] and [`event_types`] ([`typed`]), as [`format`](mod@format) does for outputs; [`simplify`] takes
 //! out what cannot be, and [`event_set`] says which events are left. The outcome is a [`ruleset`] of
-//! [`rule`]s, and [`problem`]s. What it all means is
+//! [`rule`]s, and [`problem`]s. What one that matched has to say, [`render`] makes. What it all means is
 //! in [`evaluate`], which [`compile`] makes fast, [`compare`], [`glob`](mod@glob) and [`getopt`].
 
 #[cfg(test)]
@@ -23,6 +23,7 @@ pub mod glob;
 pub mod grammar;
 pub mod load;
 pub mod problem;
+pub mod render;
 pub mod rule;
 pub mod ruleset;
 pub mod select;
