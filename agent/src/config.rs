@@ -45,6 +45,8 @@ pub struct Config {
     pub scope: Scope,
     /// What goes to standard output.
     pub output: crate::export::stdout::StdoutConfig,
+    /// What rules that matched tell, and whom. Options that Falco has too bear Falco's names.
+    pub alerts: crate::export::alerts::AlertsConfig,
     /// Secrets in command lines, replaced before they leave the process.
     pub redaction: Redaction,
     /// The process table.
@@ -249,6 +251,9 @@ impl Config {
         }
         if self.sensors.on().next().is_none() {
             report("sensors", "every sensor is off".into(), "set at least one to `true`".into());
+        }
+        for error in self.alerts.check() {
+            report(&format!("alerts.{}", error.key), error.problem, error.fix);
         }
         for error in self.otlp.check() {
             report(&format!("otlp.{}", error.key), error.problem, String::new());

@@ -15,6 +15,8 @@
 //! what is still open → report what was on hold → encode → flush the exporters and the lines within [`FLUSH`] →
 //! answer no more requests.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the stages call it from the next step on"))]
+mod alerts;
 mod background;
 mod desk;
 mod engine;
@@ -53,7 +55,7 @@ pub use desk::Desk;
 use engine::{Engine, Surroundings};
 use memory::Memory;
 pub use offline::{Lines, Offline, Requests};
-use outlet::{Outlet, Sink};
+use outlet::{Forms, Outlet, Sink};
 pub use recording::{RecordOptions, Recorded};
 use recording::{Recording, Target};
 pub use replay::{Replayed, replay};
@@ -179,10 +181,11 @@ fn run_into(
         began: now(&mut clock),
     };
     let sink = runtime.exporter().map_or(Sink::None, Sink::Live);
-    let style = outlet::stdout_style(config);
-    let lines = style.map(|_| outlet::stdout_outbox(config)).transpose().context("standard output")?;
-    let printer = style.zip(lines.clone());
-    let printer = printer.map(|(style, lines)| outlet::printer(Box::new(lines), style, config));
+    let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
+    let lines =
+        forms.as_ref().map(|_| outlet::stdout_outbox(config)).transpose().context("standard output")?;
+    let printer = forms.zip(lines.clone());
+    let printer = printer.map(|(forms, lines)| forms.printer(Box::new(lines), config));
     let outlet = Outlet::new(config, &surroundings, sink, printer)?;
     let started = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();

@@ -129,6 +129,12 @@ impl Walk<'_> {
             }
             (Value::Float(value), "number") => self.range(node.at, path, *value, schema.here),
             (Value::Text(text), "string") => self.text(node.at, path, text, schema),
+            // A field's name, or names and what they stand for.
+            (Value::Map(entries), "string") if schema.here["format"] == "output-field" => {
+                let text =
+                    serde_json::json!({ "type": "object", "additionalProperties": { "type": "string" } });
+                self.map(entries, SchemaAt::root(&text), path);
+            }
             // A duration or size written without quotes and unit is a number: say what is missing.
             (Value::Int(value), "string") if has_units(schema.here) => {
                 self.text(node.at, path, &value.to_string(), schema);

@@ -72,8 +72,18 @@ fn rows(page: &mut String, path: &str, schema: SchemaAt<'_>, defaults: &Json) ->
             other => format!("`{other}`"),
         };
         writeln!(page, "| `{path}` | {} | {default} | {} |", type_of(property), meaning(property))?;
+        let (items, _) = resolved.at(&resolved.here["items"]).resolve();
+        if items.here["properties"].is_object() {
+            // The default list may be empty: what an item leaves out is in the schema.
+            rows(page, &format!("{path}[]"), items, &defaults_of(items))?;
+        }
     }
     Ok(())
+}
+
+/// What the properties of a map are where it does not say.
+fn defaults_of(schema: SchemaAt<'_>) -> Json {
+    properties(schema).map(|(key, property)| (key.clone(), property.here["default"].clone())).collect()
 }
 
 fn doc(schema: SchemaAt<'_>) -> String {
@@ -103,9 +113,13 @@ fn type_of(schema: SchemaAt<'_>) -> String {
     let here = resolved.here;
     let name = match (resolved.type_name(), here["format"].as_str()) {
         ("object", _) => "map of text".to_owned(),
-        ("array", _) => format!("list of {}", type_of(resolved.at(&here["items"]))),
         ("string", Some("regex")) => "regular expression".to_owned(),
         ("string", Some("absolute-path")) => "absolute path".to_owned(),
+        ("string", Some("output-field")) => "text or map of text".to_owned(),
+        ("array", _) if resolved.at(&here["items"]).resolve().0.here["properties"].is_object() => {
+            "list of maps".to_owned()
+        }
+        ("array", _) => format!("list of {}", type_of(resolved.at(&here["items"]))),
         ("string", Some("listen")) => "`IP:PORT` or `none`".to_owned(),
         ("string", Some(format @ ("duration" | "size"))) => format.to_owned(),
         ("string", _) => "text".to_owned(),

@@ -56,11 +56,17 @@ impl Node {
         serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::PassThrough))
     }
 
-    /// The value at `path` (keys joined by dots), if the document has it.
+    /// The value at `path` (keys joined by dots, places in lists in brackets), if the document has it.
     pub(crate) fn find(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |node, key| {
+        path.split('.').try_fold(self, |node, step| {
+            let mut parts = step.split('[');
+            let key = parts.next()?;
             let Value::Map(entries) = &node.value else { return None };
-            entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+            let node = entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)?;
+            parts.try_fold(node, |node, place| {
+                let Value::List(items) = &node.value else { return None };
+                items.get(place.strip_suffix(']')?.parse::<usize>().ok()?)
+            })
         })
     }
 

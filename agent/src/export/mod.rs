@@ -1,17 +1,29 @@
 //! Exporters: the way out. One file or folder per exporter, each with its own Config; every one of
 //! them passes the contract suite in `agent/tests/exporters/`.
 //!
-//! [`otlp`] sends pre-encoded batches over gRPC, [`stdout`] prints reports as lines. What an exporter
+//! [`otlp`] sends pre-encoded batches over gRPC, [`stdout`] prints reports as lines, [`alerts`] has the channels that
+//! Falco's users know. What an exporter
 //! could not send is in its [`Counts`], by [`DropCause`].
 
 use bytes::Bytes;
 
+pub mod alerts;
+mod escape;
 mod ledger;
 pub mod otlp;
 mod queue;
 pub mod stdout;
 
 pub use ledger::{Counts, DropCause, Snapshot};
+
+/// `write!` into a vector, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($format:tt)+) => {{
+        let out: &mut Vec<u8> = $out;
+        let _ = std::io::Write::write_fmt(out, format_args!($($format)+));
+    }};
+}
+use put;
 
 /// The three kinds of telemetry that OTLP knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,13 +4,15 @@
 use std::io::Write;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 
 use super::engine::{Engine, Surroundings};
 use super::guard::Stage;
-use super::outlet::{Outlet, Sink, printer};
+use super::outlet::{Forms, Outlet, Sink};
 use crate::capture::{About, Frame, ReadError, Reader};
 use crate::config::Config;
 use crate::export::Batch;
+use crate::export::alerts::line::LineForm;
 use crate::export::stdout::Style;
 use crate::host::identity::{self, HostFacts};
 
@@ -38,7 +40,12 @@ impl Offline {
         requests: Option<Requests>,
     ) -> anyhow::Result<Self> {
         let surroundings = surroundings(about, config);
-        let printer = lines.map(|lines| printer(lines, Style::Json, config));
+        let host_name = &surroundings.identity.host_name;
+        let forms = || Forms {
+            events: Some(Style::Json),
+            alerts: Some(LineForm::new(&config.alerts, Some(true), host_name, TimeZone::UTC)),
+        };
+        let printer = lines.map(|lines| forms().printer(lines, config));
         let sink = requests.map_or(Sink::None, Sink::Call);
         let outlet = Outlet::new(config, &surroundings, sink, printer)?;
         Ok(Self { engine: Engine::new(config, &surroundings, outlet), finished: false })

@@ -6,9 +6,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use tarsier_core::encode::ids::FlowIds;
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
 use tarsier_core::encode::{Attributes, Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
+use tarsier_core::event::alert::Alert;
 use tarsier_core::event::{FlowKind, Report, What};
 
 use super::engine::Surroundings;
@@ -18,6 +20,7 @@ use super::stages::Stages;
 use super::workload_metrics;
 use crate::capture::Time;
 use crate::config::Config;
+use crate::export::alerts::line::LineForm;
 use crate::export::otlp::OtlpExporter;
 use crate::export::stdout::{Outbox, PrintError, Printer, Style};
 use crate::export::{Batch, Counts, DropCause, Signal};
@@ -56,16 +59,30 @@ impl Sink {
     }
 }
 
-/// Lines in `style`, as `config` wants them.
-pub(super) fn printer(lines: Lines, style: Style, config: &Config) -> Printer<Lines> {
-    Printer::new(lines, style, &config.output)
+/// How lines look: of events and of alerts, one of them at least.
+pub(super) struct Forms {
+    pub(super) events: Option<Style>,
+    pub(super) alerts: Option<LineForm>,
 }
 
-/// How lines on standard output look, if the configuration wants any.
-pub(super) fn stdout_style(config: &Config) -> Option<Style> {
-    let terminal = std::io::stdout().is_terminal();
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    config.output.style(terminal, colour)
+impl Forms {
+    /// Those of standard output, if the configuration wants any there. `rules`: there may be alerts.
+    pub(super) fn of_stdout(config: &Config, rules: bool, host_name: &str) -> Option<Self> {
+        let terminal = std::io::stdout().is_terminal();
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let events = config.output.style(terminal, colour, rules);
+        let output = &config.alerts.stdout_output;
+        // Among JSON lines a line of text would be a mistake.
+        let json = output.json_output.or((events == Some(Style::Json)).then_some(true));
+        let form = || LineForm::new(&config.alerts, json, host_name, TimeZone::system());
+        let alerts = (rules && output.enabled).then(form);
+        (events.is_some() || alerts.is_some()).then_some(Self { events, alerts })
+    }
+
+    /// A printer of such lines.
+    pub(super) fn printer(self, lines: Lines, config: &Config) -> Printer<Lines> {
+        Printer::new(lines, self.events, self.alerts, &config.output)
+    }
 }
 
 /// Standard output as the pipeline needs it: nothing waits for whoever reads it.
@@ -201,6 +218,19 @@ impl Outlet {
             self.flush_signal(signal);
         }
         self.oldest_ns.get_or_insert(self.now_ns);
+    }
+
+    /// Takes one alert.
+    pub(super) fn alert(&mut self, alert: &Alert<'_>) {
+        if let Some(printer) = &mut self.printer {
+            let printed = printer.alert(alert);
+            self.check(printed);
+        }
+    }
+
+    /// A time on the boot clock as ns since 1970.
+    pub(super) fn unix_ns(&self, boot_ns: u64) -> u64 {
+        self.clock.unix_ns(boot_ns)
     }
 
     /// Encodes and queues the metrics of all workloads.

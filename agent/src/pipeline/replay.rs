@@ -11,7 +11,7 @@ use super::Desk;
 use super::background::Background;
 use super::engine::Engine;
 use super::offline::surroundings;
-use super::outlet::{Outlet, Sink, printer, stdout_style};
+use super::outlet::{Forms, Outlet, Sink};
 use crate::capture::{Ending, Frame, Reader, Time};
 use crate::config::Config;
 use crate::kernel::wait::Waiter;
@@ -42,7 +42,8 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let sink = runtime.exporter().map_or(Sink::None, Sink::Patient);
     let surroundings = surroundings(reader.about(), config);
     // A capture can wait for whoever reads.
-    let lines = stdout_style(config).map(|style| printer(Box::new(std::io::stdout()), style, config));
+    let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
+    let lines = forms.map(|forms| forms.printer(Box::new(std::io::stdout()), config));
     let outlet = Outlet::new(config, &surroundings, sink, lines)?;
     let mut engine = Engine::new(config, &surroundings, outlet);
     let began = surroundings.began;

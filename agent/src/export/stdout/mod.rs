@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarsier_core::encode::redact::{self, Redactor};
+use tarsier_core::event::alert::Alert;
 use tarsier_core::event::{FlowKind, Report, What};
 
 use crate::config::units::ByteSize;
+use crate::export::alerts::line::LineForm;
+use crate::export::{escape, put};
 
-mod escape;
 mod human;
 mod json;
 mod outbox;
@@ -42,7 +44,8 @@ impl Default for StdoutConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Lines for people on a terminal, JSON otherwise.
+    /// Lines for people on a terminal, JSON otherwise; with rules nothing, but for their alerts
+    /// (`alerts.stdout_output`).
     #[default]
     Auto,
     /// Lines for people.
@@ -53,7 +56,7 @@ pub enum Format {
     None,
 }
 
-/// How a [`Printer`] writes: the format resolved.
+/// How a [`Printer`] writes events: the format resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Lines for people.
@@ -67,10 +70,12 @@ pub enum Style {
 
 impl StdoutConfig {
     /// The style for an output that is a terminal or not; `colour` is whether the user wants colours there
-    /// (`NO_COLOR`). `None`: print nothing.
-    pub fn style(&self, terminal: bool, colour: bool) -> Option<Style> {
+    /// (`NO_COLOR`), and `rules` whether rules run: who has rules wants their alerts, and every event only if asked
+    /// for. `None`: print no events.
+    pub fn style(&self, terminal: bool, colour: bool, rules: bool) -> Option<Style> {
         match self.format {
             Format::None => None,
+            Format::Auto if rules => None,
             Format::Auto if !terminal => Some(Style::Json),
             Format::Json => Some(Style::Json),
             Format::Auto | Format::Human => Some(Style::Human { colour: terminal && colour }),
@@ -97,7 +102,8 @@ pub enum PrintError {
 #[derive(Debug)]
 pub struct Printer<W> {
     out: W,
-    style: Style,
+    style: Option<Style>,
+    alerts: Option<LineForm>,
     forks: bool,
     live: bool,
     buffer: Vec<u8>,
@@ -122,16 +128,29 @@ impl<W: Write> Printer<W> {
     /// Bytes gathered before they are written.
     const CHUNK: usize = 32 * 1024;
 
-    /// Writes to `out`. What is printed of forks and live connections is in `config`.
-    pub fn new(out: W, style: Style, config: &StdoutConfig) -> Self {
+    /// Writes to `out`: events in `style` and alerts in the form of `alerts`, if at all. What is printed of forks and
+    /// live connections is in `config`.
+    pub fn new(out: W, style: Option<Style>, alerts: Option<LineForm>, config: &StdoutConfig) -> Self {
         Self {
             out,
             style,
+            alerts,
             forks: config.forks,
             live: config.live,
             buffer: Vec::with_capacity(2 * Self::CHUNK),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Adds a line for an alert, unless they are switched off.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn alert(&mut self, alert: &Alert<'_>) -> Result<(), PrintError> {
+        let Some(form) = &self.alerts else { return Ok(()) };
+        form.write(&mut self.buffer, alert);
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= Self::CHUNK { self.flush() } else { Ok(()) }
     }
 
     /// Adds a line for a report, unless its kind is switched off. `boot_to_unix_ns` added to boot time
@@ -150,11 +169,9 @@ impl<W: Write> Printer<W> {
             What::Flow { flow, .. } => flow.kind == FlowKind::Closed || self.live,
             What::Exec { .. } | What::Exit { .. } => true,
         };
-        if !wanted {
-            return Ok(());
-        }
+        let Some(style) = self.style.filter(|_| wanted) else { return Ok(()) };
         let context = Context { boot_to_unix_ns, redactor };
-        match self.style {
+        match style {
             Style::Human { colour } => {
                 human::line(&mut self.buffer, &mut self.scratch, report, context, colour);
             }
@@ -176,15 +193,6 @@ impl<W: Write> Printer<W> {
         })
     }
 }
-
-/// `write!` into a vector, which cannot fail.
-macro_rules! put {
-    ($out:expr, $($format:tt)+) => {{
-        let out: &mut Vec<u8> = $out;
-        let _ = std::io::Write::write_fmt(out, format_args!($($format)+));
-    }};
-}
-use put;
 
 #[cfg(test)]
 mod tests;

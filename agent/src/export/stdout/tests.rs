@@ -78,7 +78,7 @@ static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| {
 
 fn print(style: Style, workload: &Workload, what: What<'_>) -> String {
     let config = StdoutConfig { forks: true, ..StdoutConfig::default() };
-    let mut printer = Printer::new(Vec::new(), style, &config);
+    let mut printer = Printer::new(Vec::new(), Some(style), None, &config);
     let report = Report { at_ns: 3_500_000_000, workload, what };
     printer.print(&report, BOOT_TO_UNIX_NS, &REDACTOR).unwrap();
     printer.flush().unwrap();
@@ -129,11 +129,13 @@ fn colours_only_if_told() {
     let coloured = print(Style::Human { colour: true }, &web, What::Exit { process: &shell, status: 9 });
     assert!(coloured.contains("\x1b[31mkilled by SIGKILL\x1b[0m"), "{coloured:?}");
     let config = StdoutConfig::default();
-    assert_eq!(config.style(true, true), Some(Style::Human { colour: true }));
-    assert_eq!(config.style(true, false), Some(PLAIN));
-    assert_eq!(config.style(false, true), Some(Style::Json));
+    assert_eq!(config.style(true, true, false), Some(Style::Human { colour: true }));
+    assert_eq!(config.style(true, false, false), Some(PLAIN));
+    assert_eq!(config.style(false, true, false), Some(Style::Json));
+    assert_eq!(config.style(true, true, true), None, "with rules, events only if asked for");
     let human = StdoutConfig { format: Format::Human, ..config };
-    assert_eq!(human.style(false, true), Some(PLAIN));
+    assert_eq!(human.style(false, true, false), Some(PLAIN));
+    assert_eq!(human.style(false, true, true), Some(PLAIN));
 }
 
 #[test]
@@ -168,7 +170,7 @@ fn forks_and_live_connections_are_printed_on_request_only() {
         (StdoutConfig::default(), 0),
         (StdoutConfig { forks: true, live: true, ..StdoutConfig::default() }, 2),
     ] {
-        let mut printer = Printer::new(Vec::new(), PLAIN, &config);
+        let mut printer = Printer::new(Vec::new(), Some(PLAIN), None, &config);
         for what in [What::Fork { process: &shell }, What::Flow { flow: &live, process: None }] {
             printer.print(&Report { at_ns: 0, workload: &web, what }, 0, &REDACTOR).unwrap();
         }
@@ -181,7 +183,7 @@ fn forks_and_live_connections_are_printed_on_request_only() {
 fn a_reader_that_is_gone_is_told_apart() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let mut printer = Printer::new(writer, Style::Json, &StdoutConfig::default());
+    let mut printer = Printer::new(writer, Some(Style::Json), None, &StdoutConfig::default());
     let report =
         Report { at_ns: 0, workload: &workload("web"), what: What::Exec { process: &process(b"/a", &[]) } };
     printer.print(&report, 0, &REDACTOR).unwrap();

@@ -38,6 +38,14 @@ pub(super) fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\'');
 }
 
+/// Appends text as a JSON string has it, but without what only JSON needs: quotes around it, backslashes before
+/// quotes and backslashes in it. For lines of text, which must stay lines.
+pub(super) fn line(out: &mut Vec<u8>, text: &str) {
+    for character in text.chars() {
+        if is_hostile(character) { json_escape(out, character) } else { push(out, character) }
+    }
+}
+
 /// Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD; what could act on a terminal
 /// is escaped, which JSON allows for every character.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -47,13 +55,7 @@ pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
             match character {
                 '"' => out.extend_from_slice(b"\\\""),
                 '\\' => out.extend_from_slice(b"\\\\"),
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                _ if is_hostile(character) => {
-                    for unit in character.encode_utf16(&mut [0; 2]) {
-                        put!(out, "\\u{unit:04x}");
-                    }
-                }
+                _ if is_hostile(character) => json_escape(out, character),
                 _ => push(out, character),
             }
         }
@@ -62,6 +64,22 @@ pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
     out.push(b'"');
+}
+
+/// The escape of a character in a JSON string.
+fn json_escape(out: &mut Vec<u8>, character: char) {
+    match character {
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\u{8}' => out.extend_from_slice(b"\\b"),
+        '\u{c}' => out.extend_from_slice(b"\\f"),
+        _ => {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                put!(out, "\\u{unit:04x}");
+            }
+        }
+    }
 }
 
 /// Characters that move the cursor, begin an escape sequence, break lines, hide, or turn the direction of what

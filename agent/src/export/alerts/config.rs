@@ -1,0 +1,140 @@
+//! The alerts' section of the configuration file. Options that Falco has too bear Falco's names.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tarsier_core::event::alert::Priority;
+
+use super::append::{Addition, AppendOutput};
+
+/// What matched rules tell, and whom.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertsConfig {
+    /// Rules of this priority and worse ones run.
+    pub priority: PriorityName,
+    /// Alerts as JSON, one object a line, in place of text: for every channel that does not say otherwise.
+    pub json_output: bool,
+    /// In JSON: `output`, the line as text.
+    pub json_include_output_property: bool,
+    /// In JSON: `message`, which is `output` without time and priority.
+    pub json_include_message_property: bool,
+    /// In JSON: `output_fields`, the values of the fields in the output.
+    pub json_include_output_fields_property: bool,
+    /// In JSON: `tags`, the rule's tags.
+    pub json_include_tags_property: bool,
+    /// Date and time in UTC in front of the message, in place of the local time of day.
+    pub time_format_iso_8601: bool,
+    /// What is added to the output of rules.
+    pub append_output: Vec<AppendOutput>,
+    /// Alerts on standard output, among the lines of events if those are printed too (`output.format`); where those
+    /// are JSON, alerts are.
+    pub stdout_output: StdoutOutput,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        let suggested = AppendOutput { suggested_output: true, ..AppendOutput::default() };
+        Self {
+            priority: PriorityName::default(),
+            json_output: false,
+            json_include_output_property: true,
+            json_include_message_property: false,
+            json_include_output_fields_property: true,
+            json_include_tags_property: true,
+            time_format_iso_8601: false,
+            append_output: vec![suggested],
+            stdout_output: StdoutOutput::default(),
+        }
+    }
+}
+
+/// Alerts on standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdoutOutput {
+    /// Whether alerts are printed.
+    pub enabled: bool,
+    /// JSON or text here, whatever else says so.
+    pub json_output: Option<bool>,
+}
+
+impl Default for StdoutOutput {
+    fn default() -> Self {
+        Self { enabled: true, json_output: None }
+    }
+}
+
+/// A priority, as it is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PriorityName {
+    /// The system cannot be used.
+    Emergency,
+    /// Act at once.
+    Alert,
+    /// Critical conditions.
+    Critical,
+    /// Errors.
+    Error,
+    /// Warnings.
+    Warning,
+    /// Normal, but worth a look.
+    Notice,
+    /// For information.
+    Informational,
+    /// The same.
+    Info,
+    /// Everything.
+    #[default]
+    Debug,
+}
+
+impl From<PriorityName> for Priority {
+    fn from(name: PriorityName) -> Self {
+        match name {
+            PriorityName::Emergency => Self::Emergency,
+            PriorityName::Alert => Self::Alert,
+            PriorityName::Critical => Self::Critical,
+            PriorityName::Error => Self::Error,
+            PriorityName::Warning => Self::Warning,
+            PriorityName::Notice => Self::Notice,
+            PriorityName::Informational | PriorityName::Info => Self::Informational,
+            PriorityName::Debug => Self::Debug,
+        }
+    }
+}
+
+/// One mistake in the section.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Where: a dotted path within the section.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead; empty if `problem` says so.
+    pub fix: String,
+}
+
+impl AlertsConfig {
+    /// What the schema cannot see: outputs that are none.
+    pub fn check(&self) -> Vec<ConfigError> {
+        self.additions().err().unwrap_or_default()
+    }
+
+    /// What is added to outputs, parsed.
+    ///
+    /// # Errors
+    /// Whatever of it is no output.
+    pub fn additions(&self) -> Result<Vec<Addition>, Vec<ConfigError>> {
+        let mut additions = Vec::new();
+        let mut errors = Vec::new();
+        for (index, entry) in self.append_output.iter().enumerate() {
+            match entry.parse(&format!("append_output[{index}]")) {
+                Ok(addition) => additions.push(addition),
+                Err(mistakes) => errors.extend(mistakes),
+            }
+        }
+        if errors.is_empty() { Ok(additions) } else { Err(errors) }
+    }
+}

@@ -1,0 +1,221 @@
+//! From rule files to lines: what a match of theirs tells.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use jiff::tz::TimeZone;
+use tarsier_core::event::{Image, Origin, Strings, TaskKey, WorkloadKind};
+use tarsier_core::rules::compare::Value;
+use tarsier_core::rules::load::Source;
+use tarsier_core::rules::typed::{Argument, FieldRef};
+
+use super::super::outlet::{Forms, Sink};
+use super::*;
+use crate::capture::Time;
+use crate::config::{Config, Loaded};
+use crate::export::alerts::line::LineForm;
+use crate::pipeline::engine::Surroundings;
+
+const RULES: &str = r#"
+- rule: Opened
+  desc: A file was opened
+  condition: evt.type = open
+  output: "%evt.type (file=%fd.name exe=%proc.exe command=%proc.cmdline parent=%proc.pcmdline)"
+  priority: WARNING
+  tags: [host, T1555]
+- rule: Args
+  desc: All that may hold a secret
+  condition: evt.type = execve
+  output: "%proc.args|%proc.args[0]|%proc.exeline|%proc.acmdline[2]|%proc.env[API_TOKEN]|%evt.args|%evt.arg.args"
+  priority: NOTICE
+  tags: [container]
+"#;
+
+/// An event that is a table of texts by field, argument included.
+struct Table(&'static [(&'static str, &'static str)]);
+
+impl Event for Table {
+    fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>)) {
+        let name = match &field.argument {
+            None => field.field.name.to_owned(),
+            Some(Argument::Index(index)) => format!("{}[{index}]", field.field.name),
+            Some(Argument::Key(key)) => format!("{}[{key}]", field.field.name),
+        };
+        if let Some((_, value)) = self.0.iter().find(|(known, _)| *known == name) {
+            with(Value::Text(value.as_bytes()));
+        }
+    }
+}
+
+const OPEN: Table = Table(&[
+    ("evt.type", "open"),
+    ("fd.name", "/etc/shadow"),
+    ("proc.cmdline", "curl -u me:hunter2 -H a b"),
+    ("proc.pcmdline", "sh -c login --password hunter2 --verbose"),
+    ("container.id", "host"),
+    ("container.name", "host"),
+]);
+
+const EXEC: Table = Table(&[
+    ("evt.type", "execve"),
+    ("proc.args", "--password two words -v"),
+    ("proc.args[0]", "--password"),
+    ("proc.args[1]", "two words"),
+    ("proc.exeline", "/bin/login --password two words -v"),
+    ("proc.acmdline[2]", "bash -c curl -H Authorization: Bearer abcdefghijkl https://x"),
+    ("proc.env[API_TOKEN]", "abcdefghijkl"),
+    ("evt.args", "res=0 exe=/bin/login args=--password hunter2 tid=1"),
+    ("evt.arg[args]", "--password hunter2"),
+]);
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn process(args: &[u8]) -> Process {
+    let image = Image { strings: Strings::of(b"/bin/login", b"/", b"login", args), ..Image::default() };
+    Process {
+        key: TaskKey { start_boottime: 1, tgid: 2, exec: 3 },
+        parent: TaskKey::NONE,
+        cgroup: 1,
+        started_ns: 1,
+        image: Arc::new(image),
+        vpid: 2,
+        pid_ns: 1,
+        origin: Origin::Entry,
+        seeded: false,
+    }
+}
+
+/// What the rules at `places` say of `event`, configured by `yaml`.
+fn told(yaml: &str, places: &[u32], event: &Table, process: Option<&Process>) -> Vec<String> {
+    let config = Loaded::parse("test", yaml, |_| None).unwrap().config;
+    let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
+    assert!(!set.has_errors(), "{:?}", set.problems);
+    let lines = Lines::default();
+    let mut outlet = outlet(&config, lines.clone());
+    let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
+    let workload = Workload {
+        index: 0,
+        kind: WorkloadKind::Host,
+        name: "host".into(),
+        container_id: "".into(),
+        runtime: None,
+        pod_uid: None,
+        cgroup_path: "/".into(),
+    };
+    for place in places {
+        let found = Match { event, at_ns: 5, number: 1, workload: &workload, process, trace: None };
+        alerts.matched(*place, &found, &mut outlet);
+    }
+    outlet.finish_cycle();
+    let matches: u64 = alerts.counts().map(|(_, _, counts)| counts.matches).sum();
+    let lines = lines.0.lock().unwrap();
+    let told: Vec<_> = String::from_utf8(lines.clone()).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(told.len() as u64, matches);
+    told
+}
+
+fn outlet(config: &Config, lines: Lines) -> Outlet {
+    let began = Time { boot_ns: 0, unix_offset_ns: 1_000_000_000 };
+    let surroundings = Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began };
+    let form = LineForm::new(&config.alerts, None, "node-1", TimeZone::UTC);
+    let forms = Forms { events: None, alerts: Some(form) };
+    Outlet::new(config, &surroundings, Sink::None, Some(forms.printer(Box::new(lines), config))).unwrap()
+}
+
+const PLAIN: &str = "alerts: {append_output: []}";
+
+#[test]
+fn a_match_is_a_line_with_what_is_suggested_behind() {
+    assert_eq!(
+        told("", &[0], &OPEN, None),
+        ["00:00:01.000000005: Warning open (file=/etc/shadow exe=<NA> command=curl -u me:[REDACTED] -H a b \
+          parent=sh -c login --password [REDACTED] --verbose) container_id=host container_name=host \
+          container_image_repository=<NA> container_image_tag=<NA> k8s_pod_name=<NA> k8s_ns_name=<NA>"]
+    );
+}
+
+#[test]
+fn less_than_the_priority_is_not_told() {
+    let both = |yaml: &str| told(yaml, &[0, 1], &OPEN, None).len();
+    assert_eq!(both(PLAIN), 2);
+    assert_eq!(both("alerts: {priority: warning}"), 1);
+    assert_eq!(both("alerts: {priority: critical}"), 0);
+    assert_eq!(both("alerts: {priority: info}"), 2);
+}
+
+#[test]
+fn secrets_are_hidden_in_all_that_may_hold_one() {
+    let login = process(b"/bin/login\0--password\0two words\0-v\0");
+    let expected = "--password [REDACTED] -v|--password|/bin/login --password [REDACTED] -v|\
+                    bash -c curl -H Authorization: Bearer [REDACTED]|[REDACTED]|\
+                    res=0 exe=/bin/login args=--password [REDACTED] tid=1|--password [REDACTED]";
+    let line = told(PLAIN, &[1], &EXEC, Some(&login)).remove(0);
+    assert_eq!(line.strip_prefix("00:00:01.000000005: Notice ").unwrap(), expected);
+    let open = "{append_output: [{extra_output: '%proc.args[1]'}]}";
+    let line = told(&format!("alerts: {open}"), &[1], &EXEC, Some(&login)).remove(0);
+    assert!(line.ends_with(" [REDACTED]"), "{line}");
+    // Without redaction everything is as it was.
+    let line = told("redaction: {enabled: false}", &[1], &EXEC, Some(&login)).remove(0);
+    assert!(line.contains("--password two words -v|") && line.contains("Bearer abcdefghijkl"), "{line}");
+}
+
+#[test]
+fn what_is_added_and_to_which_rules() {
+    let yaml = "
+alerts:
+  json_output: true
+  json_include_tags_property: false
+  append_output:
+    - match: {tags: [T1555, host]}
+      extra_output: on %evt.hostname
+    - match: {rule: Opened, source: syscall}
+      extra_fields: [container.id, who: '%fd.name by %proc.exe']
+    - match: {source: k8s_audit}
+      extra_output: never
+    - match: {tags: [host, container]}
+      extra_output: never
+";
+    let lines = told(yaml, &[0, 1], &OPEN, None);
+    let parsed: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(parsed[0]["output"].as_str().unwrap().ends_with(") on <NA>"), "{lines:?}");
+    let fields = &parsed[0]["output_fields"];
+    assert_eq!(fields["container.id"], "host");
+    assert_eq!(fields["who"], "/etc/shadow by <NA>");
+    assert_eq!(fields["evt.hostname"], serde_json::Value::Null);
+    assert_eq!(fields["evt.time"], 1_000_000_005);
+    assert!(parsed[1]["output_fields"].get("who").is_none(), "{lines:?}");
+    assert!(!lines.concat().contains("never"));
+}
+
+#[test]
+fn mistakes_in_what_is_added_are_told_with_their_place() {
+    let yaml = "alerts:
+  append_output:
+    - extra_output: x %proc.nam
+    - extra_fields: [fd.name, fd.nmae, who: '100%', 'fd.name x']
+";
+    let error = Loaded::parse("t.yaml", yaml, |_| None).unwrap_err().to_string();
+    for expected in [
+        "t.yaml:3:21: alerts.append_output[0].extra_output: there is no field `proc.nam`",
+        "t.yaml:4:31: alerts.append_output[1].extra_fields[1]: there is no field `fd.nmae`",
+        "alerts.append_output[1].extra_fields[2].who: a field is missing after this `%`",
+        "alerts.append_output[1].extra_fields[3]: `fd.name x` is not the name of a field",
+        "4 problems",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let wrong = Loaded::parse("t.yaml", "alerts: {append_output: [{extra_fields: [{who: 3}]}]}", |_| None);
+    assert!(wrong.unwrap_err().to_string().contains("extra_fields[0].who: expected text"));
+}
