@@ -1,6 +1,6 @@
 //! Alerts on their way out, through the channels that Falco's users know.
 //!
-//! [`line`] makes Falco's text or JSON of an alert; `config` and `append` are the section of the configuration.
+//! [`line`](mod@line) makes Falco's text or JSON of an alert; `config` and `append` are the section of the configuration.
 
 pub mod append;
 mod config;
