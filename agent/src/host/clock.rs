@@ -26,7 +26,7 @@ impl UnixOffset {
     }
 
     fn take(&mut self, Sample { offset_ns, width_ns }: Sample) -> u64 {
-        if offset_ns.abs_diff(self.0) > NOISE_NS.max(width_ns) {
+        if apart(offset_ns, self.0) > NOISE_NS.max(width_ns) {
             self.0 = offset_ns;
         }
         self.0
@@ -60,7 +60,7 @@ impl Asleep {
     }
 
     fn take(&mut self, sample: Sample) -> bool {
-        let slept = sample.offset_ns.abs_diff(self.0.offset_ns) > NOISE_NS.max(sample.width_ns);
+        let slept = apart(sample.offset_ns, self.0.offset_ns) > NOISE_NS.max(sample.width_ns);
         let closer = sample.width_ns < self.0.width_ns;
         if slept || closer {
             self.0 = sample;
@@ -78,10 +78,15 @@ impl Default for Asleep {
 /// A look at two clocks.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    /// The second less the first.
+    /// The second less the first, modulo 2⁶⁴: of clocks that agree it may come out a little below 0.
     offset_ns: u64,
     /// How long it took: what the offset can be wrong by.
     width_ns: u64,
+}
+
+/// How far two offsets are from each other, the short way around 2⁶⁴: −20 and 20 are 40 apart.
+fn apart(one_ns: u64, other_ns: u64) -> u64 {
+    one_ns.wrapping_sub(other_ns).cast_signed().unsigned_abs()
 }
 
 /// The narrowest of a few looks: the thread may be preempted between the two clocks.
@@ -143,6 +148,20 @@ mod tests {
         );
         assert!(asleep.take(Sample { offset_ns: 7_000_000_000, width_ns: 90 }), "closer");
         assert_eq!(asleep.ns(), 7_000_000_000);
+    }
+
+    /// A machine that has never slept: its offset is 0, and looks come out on either side of that.
+    #[test]
+    fn no_sleep_is_told_from_looks_that_were_interrupted() {
+        let of = |offset_ns: i64, width_ns| Sample { offset_ns: offset_ns.cast_unsigned(), width_ns };
+        let mut asleep = Asleep(of(-40, 100));
+        assert!(!asleep.take(of(40, 120)), "the same, from the other side");
+        assert!(!asleep.take(of(4_600_000, 9_300_000)), "interrupted");
+        assert!(asleep.take(of(10, 60)), "closer");
+        assert!(!asleep.take(of(-4_600_000, 9_300_000)), "interrupted, on the other side");
+        assert!(asleep.take(of(7_000_000_000, 9_300_000)), "a sleep");
+        let mut offset = UnixOffset(of(-40, 0).offset_ns);
+        assert_eq!(offset.take(of(4_600_000, 9_300_000)), of(-40, 0).offset_ns);
     }
 
     #[test]
