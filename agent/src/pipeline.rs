@@ -180,13 +180,14 @@ fn run_into(
         identity: identity::identity(&identity::facts(), config),
         began: now(&mut clock),
     };
-    let sink = runtime.exporter().map_or(Sink::None, Sink::Live);
+    let exits = runtime.exits().clone();
+    let sink = exits.otlp.map_or(Sink::None, Sink::Live);
     let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
     let lines =
         forms.as_ref().map(|_| outlet::stdout_outbox(config)).transpose().context("standard output")?;
     let printer = forms.zip(lines.clone());
     let printer = printer.map(|(forms, lines)| forms.printer(Box::new(lines), config));
-    let outlet = Outlet::new(config, &surroundings, sink, printer)?;
+    let outlet = Outlet::new(config, &surroundings, sink, printer)?.with_channels(exits.alerts);
     let started = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();
     let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };

@@ -8,11 +8,14 @@
 use bytes::Bytes;
 
 pub mod alerts;
+mod backoff;
 mod escape;
 mod ledger;
 pub mod otlp;
 mod queue;
+mod stamps;
 pub mod stdout;
+mod worker;
 
 pub use ledger::{Counts, DropCause, Snapshot};
 

@@ -13,20 +13,31 @@ use tokio::sync::oneshot;
 use super::outlet::Outlet;
 use super::{Desk, FLUSH};
 use crate::config::Config;
+use crate::export::alerts::Channels;
 use crate::export::otlp::OtlpExporter;
+use crate::host::identity;
 use crate::kernel::wait::Waker;
 use crate::ops::admin::AdminServer;
 use crate::ops::http::{HttpServer, Sources};
 
 /// A running second thread.
 pub(super) struct Background {
-    exporter: Option<Arc<OtlpExporter>>,
+    exits: Exits,
     flush: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
+/// The ways out that the thread runs.
+#[derive(Clone)]
+pub(super) struct Exits {
+    /// If OTLP is configured.
+    pub(super) otlp: Option<Arc<OtlpExporter>>,
+    /// Of alerts; there may be none.
+    pub(super) alerts: Arc<Channels>,
+}
+
 /// What the thread says once, when everything that can fail at start is up.
-type Started = anyhow::Result<Option<Arc<OtlpExporter>>>;
+type Started = anyhow::Result<Exits>;
 
 impl Background {
     /// Starts it; returns when the endpoint listens and the exporters run.
@@ -42,18 +53,22 @@ impl Background {
         let thread = std::thread::Builder::new().name("tarsier-io".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime.context("starting the IO thread") {
-                Ok(runtime) => runtime.block_on(serve(&config, desk, stop, waker, &started, flushed)),
+                Ok(runtime) => {
+                    runtime.block_on(serve(&config, desk, stop, waker, &started, flushed));
+                    // Without waiting for a file system that stands still.
+                    runtime.shutdown_background();
+                }
                 // The receiver waits for exactly this message.
                 Err(error) => drop(started.send(Err(error))),
             }
         })?;
-        let exporter = starting.recv().context("the IO thread ended early")??;
-        Ok(Self { exporter, flush, thread })
+        let exits = starting.recv().context("the IO thread ended early")??;
+        Ok(Self { exits, flush, thread })
     }
 
-    /// The exporter, if one is configured.
-    pub(super) fn exporter(&self) -> Option<Arc<OtlpExporter>> {
-        self.exporter.clone()
+    /// The ways out.
+    pub(super) fn exits(&self) -> &Exits {
+        &self.exits
     }
 
     /// Flushes the exporters, says what could not be sent, and ends the thread.
@@ -77,15 +92,18 @@ async fn serve(
 ) {
     match open(config, &desk).await {
         Ok(servers) => {
-            let exporter = servers.exporter.clone();
+            let exits = servers.exits.clone();
             // The receiver waits for exactly this message.
-            let _ = started.send(Ok(exporter.clone()));
+            let _ = started.send(Ok(exits.clone()));
             tokio::spawn(signals(stop, waker));
             // The sender is dropped only when the pipeline gave up: flush then too.
             let _ = flushed.await;
-            if let Some(exporter) = exporter {
-                exporter.shutdown(FLUSH).await;
-            }
+            let otlp = async {
+                if let Some(exporter) = &exits.otlp {
+                    exporter.shutdown(FLUSH).await;
+                }
+            };
+            tokio::join!(otlp, exits.alerts.shutdown(FLUSH));
         }
         // As above.
         Err(error) => drop(started.send(Err(error))),
@@ -94,17 +112,21 @@ async fn serve(
 
 /// What lives as long as the thread does.
 struct Servers {
-    exporter: Option<Arc<OtlpExporter>>,
+    exits: Exits,
     _http: Option<HttpServer>,
     _admin: Option<AdminServer>,
 }
 
 async fn open(config: &Config, desk: &Arc<Desk>) -> anyhow::Result<Servers> {
-    let exporter = if config.otlp.is_configured() {
-        Some(Arc::new(OtlpExporter::start(&config.otlp, &tokio::runtime::Handle::current())?))
+    let runtime = tokio::runtime::Handle::current();
+    let otlp = if config.otlp.is_configured() {
+        Some(Arc::new(OtlpExporter::start(&config.otlp, &runtime)?))
     } else {
         None
     };
+    let host_name = identity::identity(&identity::facts(), config).host_name;
+    let alerts = Channels::start(&config.alerts, &host_name, &runtime).context("alerts")?;
+    let exits = Exits { otlp, alerts: Arc::new(alerts) };
     let http = match config.ops.listen.0 {
         None => None,
         Some(address) => {
@@ -122,7 +144,7 @@ async fn open(config: &Config, desk: &Arc<Desk>) -> anyhow::Result<Servers> {
             Some(server)
         }
     };
-    Ok(Servers { exporter, _http: http, _admin: admin(config, desk) })
+    Ok(Servers { exits, _http: http, _admin: admin(config, desk) })
 }
 
 /// The admin socket is a convenience: without it the agent runs, and says so.

@@ -20,6 +20,7 @@ use super::stages::Stages;
 use super::workload_metrics;
 use crate::capture::Time;
 use crate::config::Config;
+use crate::export::alerts::Channels;
 use crate::export::alerts::line::LineForm;
 use crate::export::otlp::OtlpExporter;
 use crate::export::stdout::{Outbox, PrintError, Printer, Style};
@@ -97,6 +98,7 @@ pub(super) fn stdout_outbox(config: &Config) -> std::io::Result<Outbox> {
 pub(super) struct Outlet {
     sink: Sink,
     printer: Option<Printer<Lines>>,
+    channels: Arc<Channels>,
     redactor: Redactor,
     logs: LogsEncoder,
     traces: TracesEncoder,
@@ -132,6 +134,7 @@ impl Outlet {
         Ok(Self {
             sink,
             printer,
+            channels: Arc::default(),
             logs: LogsEncoder::new(identity, Redactor::new(&redaction)?, limit),
             redactor,
             traces: TracesEncoder::new(identity, limit),
@@ -146,6 +149,16 @@ impl Outlet {
             now_ns: boot_ns,
             closed: false,
         })
+    }
+
+    /// The same, with these channels for alerts.
+    pub(super) fn with_channels(self, channels: Arc<Channels>) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// The channels of alerts, for their accounts.
+    pub(super) fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Sets what boot time means for the reports to come: the wall clock may have stepped.
@@ -226,6 +239,7 @@ impl Outlet {
             let printed = printer.alert(alert);
             self.check(printed);
         }
+        self.channels.tell(alert);
     }
 
     /// A time on the boot clock as ns since 1970.
@@ -270,8 +284,11 @@ impl Outlet {
         }
     }
 
-    /// Says what did not reach the backend, if anything.
+    /// Says what did not reach the backend or a channel, if anything.
     pub(super) fn log_account(&self) {
+        for channel in self.channels.states() {
+            log_counts(channel.name, &channel.counts);
+        }
         let Some(exporter) = self.sink.exporter() else { return };
         let stats = exporter.stats();
         for signal in Signal::ALL {

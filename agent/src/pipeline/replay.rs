@@ -39,12 +39,13 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, desk, Arc::clone(&stop), waiter.waker())?;
-    let sink = runtime.exporter().map_or(Sink::None, Sink::Patient);
+    let exits = runtime.exits().clone();
+    let sink = exits.otlp.map_or(Sink::None, Sink::Patient);
     let surroundings = surroundings(reader.about(), config);
     // A capture can wait for whoever reads.
     let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
     let lines = forms.map(|forms| forms.printer(Box::new(std::io::stdout()), config));
-    let outlet = Outlet::new(config, &surroundings, sink, lines)?;
+    let outlet = Outlet::new(config, &surroundings, sink, lines)?.with_channels(exits.alerts);
     let mut engine = Engine::new(config, &surroundings, outlet);
     let began = surroundings.began;
     let pace = Pace { speed, start: Instant::now(), began, waiter, stop };

@@ -67,6 +67,11 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     if let Some(log) = &pipeline.log {
         items("stderr", "log", &log.counts().0, &mut out);
     }
+    for channel in pipeline.feed.engine.outlet.channels().states() {
+        items(channel.name, "alerts", &channel.counts, &mut out);
+        out.push(Metric::ExporterQueueBytes, &[channel.name], channel.queue_bytes as u64);
+        out.push(Metric::ExporterQueueLimit, &[channel.name], channel.max_bytes as u64);
+    }
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
     let usage = usage::own();
@@ -345,6 +350,12 @@ fn losses(pipeline: &Pipeline) -> Vec<admin::Loss> {
         let (counts, _) = lines.counts();
         for cause in DropCause::ALL {
             add("stdout", cause.name(), counts.dropped(cause));
+        }
+    }
+    for channel in pipeline.feed.engine.outlet.channels().states() {
+        add(channel.name, "rejected", channel.counts.rejected);
+        for cause in DropCause::ALL {
+            add(channel.name, cause.name(), channel.counts.dropped(cause));
         }
     }
     found

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 use tarsier_core::event::alert::Priority;
 
 use super::append::{Addition, AppendOutput};
+use super::file::FileOutput;
+use super::http::{HttpOutput, Target};
+use super::program::ProgramOutput;
+use super::syslog::SyslogOutput;
+use crate::config::units::{ByteSize, Duration};
 
 /// What matched rules tell, and whom.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -29,6 +34,24 @@ pub struct AlertsConfig {
     /// Alerts on standard output, among the lines of events if those are printed too (`output.format`); where those
     /// are JSON, alerts are.
     pub stdout_output: StdoutOutput,
+    /// Alerts appended to a file.
+    pub file_output: FileOutput,
+    /// Alerts to the system's log.
+    pub syslog_output: SyslogOutput,
+    /// Alerts to the standard input of a program.
+    pub program_output: ProgramOutput,
+    /// Alerts by HTTP, each the body of a POST.
+    pub http_output: HttpOutput,
+    /// Most memory for alerts that wait for a channel, for each channel but standard output (`output.buffer_bytes`). When
+    /// it is full, the oldest make room, counted by cause: nothing else waits for a channel.
+    #[schemars(extend("x-min" = "64KiB", "x-max" = "1GiB"))]
+    pub queue_bytes: ByteSize,
+    /// How long one attempt to send an alert may take; a program is killed then.
+    #[schemars(extend("x-min" = "10ms", "x-max" = "10m"))]
+    pub output_timeout: Duration,
+    /// How long an alert is tried again that a channel could not send, with growing pauses; then it is dropped, counted
+    /// by cause. `0s`: for ever.
+    pub retry_for: Duration,
 }
 
 impl Default for AlertsConfig {
@@ -44,6 +67,13 @@ impl Default for AlertsConfig {
             time_format_iso_8601: false,
             append_output: vec![suggested],
             stdout_output: StdoutOutput::default(),
+            file_output: FileOutput::default(),
+            syslog_output: SyslogOutput::default(),
+            program_output: ProgramOutput::default(),
+            http_output: HttpOutput::default(),
+            queue_bytes: ByteSize::from_mib(4),
+            output_timeout: Duration::from_secs(10),
+            retry_for: Duration::from_secs(60),
         }
     }
 }
@@ -117,9 +147,26 @@ pub struct ConfigError {
 }
 
 impl AlertsConfig {
-    /// What the schema cannot see: outputs that are none.
+    /// What the schema cannot see: outputs that are none, and channels that lack something.
     pub fn check(&self) -> Vec<ConfigError> {
-        self.additions().err().unwrap_or_default()
+        let mut errors = self.additions().err().unwrap_or_default();
+        let mut report = |key: &str, problem: String, fix: &str| {
+            errors.push(ConfigError { key: key.to_owned(), problem, fix: fix.to_owned() });
+        };
+        if self.program_output.enabled && self.program_output.program.trim().is_empty() {
+            report("program_output.program", "is empty".into(), "name a program, or disable the channel");
+        }
+        let http = &self.http_output;
+        if http.enabled {
+            if let Err((key, problem)) = Target::of(http, false) {
+                report(&format!("http_output.{key}"), problem, "");
+            }
+            if http.client_cert.is_some() != http.client_key.is_some() {
+                let problem = "needs the other of client_cert and client_key".into();
+                report("http_output.client_cert", problem, "name both, or neither");
+            }
+        }
+        errors
     }
 
     /// What is added to outputs, parsed.

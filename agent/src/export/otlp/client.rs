@@ -16,11 +16,13 @@ use tonic::{Code, Request, Status};
 use super::codec::{AnswerCodec, ExportResponse};
 use super::gather::Connector;
 use super::message::{Direct, Packer};
-use super::retry::{self, Verdict};
+use super::retry;
 use super::settings::Target;
-use super::tls::{self, Stamps};
+use super::tls;
 use super::{ConnectError, headers};
 use crate::export::Signal;
+use crate::export::stamps::Stamps;
+use crate::export::worker::{Accepted, Destination, Failure, Verdict, chain};
 
 /// State of one signal's connection, for health checks and `tarsier top`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,23 +46,6 @@ pub struct LastError {
 /// A signal's [`Health`], written by its worker and read by anyone.
 pub(super) type SharedHealth = Arc<Mutex<Health>>;
 
-/// What the backend says to a request it accepted.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    /// Items turned down.
-    pub(super) rejected: u64,
-    /// Why, or a warning; often empty.
-    pub(super) message: String,
-}
-
-/// An attempt that failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) verdict: Verdict,
-    /// For people: the status or the error with its causes.
-    pub(super) text: String,
-}
-
 /// Sends the requests of one signal, one at a time.
 pub(super) struct Client {
     target: Target,
@@ -78,24 +63,6 @@ struct Connection {
 impl Client {
     pub(super) fn new(target: Target, health: SharedHealth) -> Self {
         Self { target, connection: None, health }
-    }
-
-    pub(super) fn signal(&self) -> Signal {
-        self.target.signal
-    }
-
-    /// One attempt, within the configured timeout, connecting included.
-    pub(super) async fn send(&mut self, body: Bytes) -> Result<Accepted, Failure> {
-        let timeout = self.target.timeout;
-        let result = match tokio::time::timeout(timeout, self.attempt(body)).await {
-            Ok(result) => result,
-            Err(_) => Err(self.broken(format!("no answer within {timeout:?}"))),
-        };
-        if let Err(failure) = &result {
-            let error = LastError { at: SystemTime::now(), text: failure.text.clone() };
-            self.health().last_error = Some(error);
-        }
-        result
     }
 
     async fn attempt(&mut self, body: Bytes) -> Result<Accepted, Failure> {
@@ -176,6 +143,32 @@ impl Client {
     }
 }
 
+impl Destination for Client {
+    fn name(&self) -> &'static str {
+        "otlp"
+    }
+
+    fn signal(&self) -> Signal {
+        self.target.signal
+    }
+
+    /// One attempt, within the configured timeout, connecting included.
+    async fn send(&mut self, body: Bytes) -> Result<Accepted, Failure> {
+        let timeout = self.target.timeout;
+        let result = match tokio::time::timeout(timeout, self.attempt(body)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.broken(format!("no answer within {timeout:?}"))),
+        };
+        if let Err(failure) = &result {
+            let error = LastError { at: SystemTime::now(), text: failure.text.clone() };
+            self.health().last_error = Some(error);
+        }
+        result
+    }
+
+    async fn close(self) {}
+}
+
 /// Reads every file of a target and builds its endpoint, without connecting: what `start` checks first.
 pub(super) fn check(target: &Target) -> Result<(), ConnectError> {
     headers::read(&target.headers, target.headers_file.as_deref())?;
@@ -223,19 +216,4 @@ fn name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
-}
-
-/// An error and its causes on one line; a cause that only repeats what was said is left out.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }

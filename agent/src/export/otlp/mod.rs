@@ -23,7 +23,6 @@ mod message;
 mod retry;
 mod settings;
 mod tls;
-mod worker;
 
 pub use client::{Health, LastError};
 pub use config::{
@@ -31,8 +30,8 @@ pub use config::{
 };
 
 use self::client::{Client, SharedHealth};
-use self::worker::Worker;
 use super::queue::Queue;
+use super::worker::{Patience, Worker};
 use super::{Batch, DropCause, Signal, Snapshot};
 
 /// Why the exporter cannot start.
@@ -103,12 +102,14 @@ impl OtlpExporter {
         targets.iter().try_for_each(client::check)?;
         let queue = Arc::new(Queue::new(config.queue.max_bytes));
         let mut health = [const { None }; Signal::ALL.len()];
+        let RetryConfig { initial, max, max_elapsed } = config.retry;
+        let patience = Patience { initial, max, max_elapsed };
         let mut workers = Vec::new();
         for target in targets {
             let shared = SharedHealth::default();
             health[target.signal.index()] = Some(Arc::clone(&shared));
             let client = Client::new(target, shared);
-            workers.push(runtime.spawn(Worker::new(Arc::clone(&queue), client, &config.retry).run()));
+            workers.push(runtime.spawn(Worker::new(Arc::clone(&queue), client, patience).run()));
         }
         let workers = Mutex::new(workers);
         Ok(Self {

@@ -1,20 +1,9 @@
-//! What may be tried again (the OTLP specification's list), and when.
-
-use std::time::Duration;
+//! What may be tried again: the OTLP specification's list.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::config::RetryConfig;
-
-/// What a failed attempt means for its batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Never again: the same bytes would be refused again.
-    Permanent,
-    /// Again, after the delay the server asked for or else after a backoff.
-    Retry(Option<Duration>),
-}
+use crate::export::worker::Verdict;
 
 /// The verdict on a status that the server sent.
 ///
@@ -34,44 +23,10 @@ pub(super) fn verdict(status: &Status) -> Verdict {
     }
 }
 
-/// Exponential backoff with full jitter: agents that lost the same backend do not come back together.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    initial: Duration,
-    max: Duration,
-    failures: u32,
-}
-
-impl Backoff {
-    pub(super) fn new(config: &RetryConfig) -> Self {
-        Self { initial: config.initial, max: config.max, failures: 0 }
-    }
-
-    /// The delay after one more failure.
-    pub(super) fn next(&mut self) -> Duration {
-        let bound = self.bound();
-        self.failures = self.failures.saturating_add(1);
-        bound.mul_f64(fastrand::f64())
-    }
-
-    /// The server answered: start over.
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Whether the last attempt failed.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failures > 0
-    }
-
-    fn bound(&self) -> Duration {
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        self.initial.saturating_mul(factor).min(self.max)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use tonic_types::ErrorDetails;
 
@@ -112,25 +67,5 @@ mod tests {
         let refusal =
             Status::with_error_details(Code::Internal, "", ErrorDetails::with_retry_info(Some(delay)));
         assert_eq!(verdict(&refusal), Verdict::Permanent);
-    }
-
-    #[test]
-    fn the_bound_doubles_up_to_its_maximum_and_every_delay_is_below_it() {
-        let config = RetryConfig {
-            initial: Duration::from_millis(500),
-            max: Duration::from_secs(3),
-            ..RetryConfig::default()
-        };
-        let mut backoff = Backoff::new(&config);
-        let mut bounds = Vec::new();
-        for _ in 0..100 {
-            let bound = backoff.bound();
-            bounds.push(bound.as_millis());
-            assert!(backoff.next() <= bound);
-        }
-        assert_eq!(bounds[..5], [500, 1000, 2000, 3000, 3000]);
-        assert_eq!(bounds[99], 3000);
-        backoff.reset();
-        assert_eq!(backoff.bound(), config.initial);
     }
 }

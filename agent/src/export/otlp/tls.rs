@@ -1,7 +1,6 @@
 //! TLS of a connection, from files that may change under it.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -17,7 +16,7 @@ pub(super) fn apply(endpoint: Endpoint, config: &TlsConfig) -> Result<Endpoint, 
     if let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) {
         tls = tls.identity(Identity::from_pem(read_pem(cert, "CERTIFICATE")?, read_pem(key, "PRIVATE KEY")?));
     }
-    let refused = |source| ConnectError::Tls(super::client::chain(&source));
+    let refused = |source| ConnectError::Tls(crate::export::worker::chain(&source));
     if let Some(ca) = &config.ca_file {
         let certificate = Certificate::from_pem(read_pem(ca, "CERTIFICATE")?);
         return endpoint.tls_config(tls.ca_certificate(certificate)).map_err(refused);
@@ -42,23 +41,6 @@ fn read_pem(path: &Path, kind: &'static str) -> Result<Vec<u8>, ConnectError> {
         Ok(pem)
     } else {
         Err(ConnectError::Pem { path: path.into(), kind })
-    }
-}
-
-/// What files looked like when they were read: tells whether any has changed since. Certificates and
-/// tokens in Kubernetes are swapped by symlink, so the target is looked at, not the link.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stamps(Vec<Option<(u64, u64, u64, SystemTime)>>);
-
-impl Stamps {
-    /// The files as they are now; one that cannot be looked at counts as a state of its own.
-    pub(super) fn of(files: &[PathBuf]) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = |path: &PathBuf| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?))
-        };
-        Self(files.iter().map(stamp).collect())
     }
 }
 
