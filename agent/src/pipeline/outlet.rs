@@ -223,6 +223,11 @@ impl Outlet {
             _ if self.sink.takes(Signal::Logs) => (Signal::Logs, self.logs.push(report, self.clock)),
             _ => return,
         };
+        self.encoded(signal, full);
+    }
+
+    /// An item was encoded; `full` is the request before it, if it is in the next one.
+    fn encoded(&mut self, signal: Signal, full: Option<Encoded>) {
         if let Some(encoded) = full {
             self.send(signal, encoded);
         }
@@ -240,6 +245,10 @@ impl Outlet {
             self.check(printed);
         }
         self.channels.tell(alert);
+        if self.sink.takes(Signal::Logs) {
+            let full = self.logs.push_alert(alert, self.clock);
+            self.encoded(Signal::Logs, full);
+        }
     }
 
     /// A time on the boot clock as ns since 1970.

@@ -1,4 +1,4 @@
-//! Logs: one record per exec, fork and exit, under the subject workload's resource.
+//! Logs: one record per exec, fork, exit and alert, under the subject workload's resource.
 //!
 //! What is new of a process is told once, at exec; fork and exit carry its identity (`tarsier.exec_id`). What
 //! the resource says is not said again on its records, and what is as usual is not said at all
@@ -6,6 +6,7 @@
 
 use tarsier_abi::exec::flag;
 
+use crate::event::alert::Alert;
 use crate::event::{Image, Process, Report, What};
 
 use super::arguments::Arguments;
@@ -17,7 +18,7 @@ use super::record::Record;
 use super::redact::Redactor;
 use super::resource::Identity;
 use super::text::{ROOM, Second, Text};
-use super::{Clock, wire};
+use super::{Clock, alert, wire};
 
 /// Field number of a `LogRecord`'s attributes.
 pub(super) const ATTRIBUTES: u8 = 6;
@@ -81,6 +82,12 @@ impl LogsEncoder {
                 What::Fork { .. } | What::Flow { .. } => {}
             }
         })
+    }
+
+    /// Adds the record of an alert; as [`Self::push`].
+    pub fn push_alert(&mut self, alert: &Alert<'_>, clock: Clock) -> Option<Encoded> {
+        let Self { batch, identities, parents, second, .. } = self;
+        batch.push(alert.workload, |record| alert::write(record, alert, clock, identities, parents, second))
     }
 
     /// The request so far, if it has any record.

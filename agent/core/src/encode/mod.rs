@@ -8,6 +8,7 @@
 //! Resources: logs are about the subject workload, traces about the local workload, metrics about the
 //! agent itself.
 
+mod alert;
 mod arguments;
 mod attributes;
 mod batch;

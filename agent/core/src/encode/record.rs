@@ -99,6 +99,27 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
         self.put(bytes);
     }
 
+    /// A number of any size, in field `field` (below 16).
+    pub(super) fn number(&mut self, field: u8, value: u64) {
+        self.put([field << 3 | wire::VARINT]);
+        self.varint(value);
+    }
+
+    /// A string that is UTF-8, in field `field` (below 16).
+    pub(super) fn string(&mut self, field: u8, text: &[u8]) {
+        self.header(field, text.len());
+        self.append(text);
+    }
+
+    /// An attribute whose key is known only now; `write` writes its value.
+    #[inline]
+    pub(super) fn pair(&mut self, key: &str, write: impl FnOnce(&mut Record<'_, FIELD>)) {
+        self.message(FIELD, |record| {
+            record.string(1, key.as_bytes());
+            record.message(2, write);
+        });
+    }
+
     /// Tag (below 16) and length of bytes that are to follow.
     #[inline]
     pub(super) fn header(&mut self, field: u8, length: usize) {
@@ -265,11 +286,7 @@ impl<'a, const FIELD: u8> Record<'a, FIELD> {
     /// See [`prefix::texts`]: an array of strings, which a closure writes by [`Self::element`].
     #[inline]
     pub(super) fn put_texts(&mut self, key: &str, write: impl FnOnce(&mut Record<'_, FIELD>)) {
-        self.message(FIELD, |record| {
-            record.header(1, key.len());
-            record.append(key.as_bytes());
-            record.message(2, |record| record.message(5, write));
-        });
+        self.pair(key, |record| record.message(5, write));
     }
 
     /// One string of an array; invalid UTF-8 is replaced, unless it is known to be text.

@@ -1,5 +1,6 @@
 //! Requests decoded with `opentelemetry-proto` and compared with requests built the plain way.
 
+mod alerts;
 mod entities;
 mod ids;
 mod logs;

@@ -107,7 +107,7 @@ fn exit_words(status: u32) -> String {
     }
 }
 
-fn common(process: &Process, workload: &Workload) -> Vec<KeyValue> {
+pub(super) fn common(process: &Process, workload: &Workload) -> Vec<KeyValue> {
     let mut attributes = traces::identity(process);
     if process.parent.tgid != 0 {
         let parent = process.parent;
