@@ -27,6 +27,9 @@ pub fn print(loaded: &Loaded) -> String {
     })
 }
 
+/// What YAML takes for a key without a `?` before it, in characters (YAML 1.2.2, 7.4.2 says 1,024).
+const LONGEST_KEY: usize = 1_000;
+
 /// Calls `line(indent, path, text, is_value)` for each line, top to bottom.
 pub(super) fn collect(
     json: &Json,
@@ -37,7 +40,11 @@ pub(super) fn collect(
     let Json::Object(map) = json else { return };
     for (key, value) in map {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let key = text(key);
+        let mut key = text(key);
+        if key.chars().count() > LONGEST_KEY {
+            line(indent, &path, format!("? {key}"), false);
+            key.clear();
+        }
         match value {
             Json::Object(inner) if !inner.is_empty() => {
                 line(indent, &path, format!("{key}:"), false);

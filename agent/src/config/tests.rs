@@ -142,6 +142,20 @@ resource_attributes: {k8s.node.name: n1, 'odd: key': 'true', port: '80', 'naïve
     }
 }
 
+/// YAML takes no more than 1,024 characters for a key, unless it is marked as one.
+#[test]
+fn long_keys_print_so_that_they_read_back() {
+    for key in ["k".repeat(1_000), "k".repeat(1_001), "k".repeat(1_025), "\0".repeat(110), "ä ".repeat(2_000)]
+    {
+        let mut loaded = Loaded::default();
+        loaded.config.resource_attributes.insert(key, "value".into());
+        loaded.config.resource_attributes.insert("after".into(), "it".into());
+        let printed = print(&loaded);
+        let again = parse("printed", &printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+        assert_eq!(again.config, loaded.config, "{printed}");
+    }
+}
+
 #[test]
 fn mistakes_in_the_environment_name_the_variable() {
     let env = [("OTEL_RESOURCE_ATTRIBUTES", "a=1,b,=c,d=%zz"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")];
