@@ -21,6 +21,7 @@ mod background;
 mod desk;
 mod engine;
 mod guard;
+mod held_back;
 mod memory;
 mod offline;
 mod outlet;
@@ -53,6 +54,7 @@ use crate::kernel::{Kernel, LoadOptions};
 use background::Background;
 pub use desk::Desk;
 use engine::{Engine, Surroundings};
+use held_back::HeldBack;
 use memory::Memory;
 pub use offline::{Lines, Offline, Requests};
 use outlet::{Forms, Outlet, Sink};
@@ -70,6 +72,7 @@ struct Pipeline {
     bulk: Vec<Ring>,
     /// Where each bulk ring stood when the present cycle began.
     limits: Vec<u64>,
+    held_back: HeldBack,
     waiter: Waiter,
     pace: Pace,
     feed: Feed,
@@ -195,6 +198,7 @@ fn run_into(
         kernel,
         priority,
         limits: Vec::with_capacity(bulk.len()),
+        held_back: HeldBack::default(),
         bulk,
         waiter,
         pace: Pace::new(config.rings.drain_min.into(), config.rings.drain_max.into()),
@@ -320,17 +324,21 @@ impl Pipeline {
         limits.clear();
         limits.extend(bulk.iter().map(Ring::snapshot));
         let end = priority.snapshot();
-        let mut records = priority.drain_to(end, |record| feed.frame(&Frame::Record(record))).records;
+        let mut drained = priority.drain_to(end, |record| feed.frame(&Frame::Record(record)));
         for (ring, limit) in bulk.iter_mut().zip(limits.iter()) {
-            records += ring.drain_to(*limit, |record| feed.frame(&Frame::Record(record))).records;
+            let more = ring.drain_to(*limit, |record| feed.frame(&Frame::Record(record)));
+            drained.records += more.records;
+            drained.whole &= more.whole;
         }
-        self.feed.frame(&Frame::End);
-        self.sweep_if_due(now.boot_ns);
-        records
+        if self.held_back.may_end(drained.whole, now.boot_ns) {
+            self.feed.frame(&Frame::End);
+        }
+        self.sweep_if_due();
+        drained.records
     }
 
     /// Looks at one batch of live connections, as often as spreads a round over the interval.
-    fn sweep_if_due(&mut self, now_ns: u64) {
+    fn sweep_if_due(&mut self) {
         let held = self.feed.engine.stages.flows.len();
         if held == 0 || Instant::now() < self.sweep.due {
             return;
@@ -340,13 +348,13 @@ impl Pipeline {
         // A slow cycle makes up for the batches it missed, but never for more than one round.
         let missed = self.sweep.due.elapsed().as_nanos() / step.as_nanos().max(1);
         for _ in 0..(1 + missed).min(u128::from(rounds)) {
-            self.sweep(now_ns);
+            self.sweep();
         }
         self.sweep.due = Instant::now() + step;
     }
 
     /// Looks at one batch of live connections; false if that ended a round.
-    fn sweep(&mut self, now_ns: u64) -> bool {
+    fn sweep(&mut self) -> bool {
         let batch = &mut self.sweep.batch;
         let len = self.feed.engine.pick_sweep(&mut batch.slots);
         batch.len = len as u64;
@@ -358,7 +366,7 @@ impl Pipeline {
             tracing::warn!(%error, "sweep of live connections");
         }
         let slots = batch.slots.get(..len).unwrap_or_default();
-        self.feed.frame(&Frame::Sweep { now_ns, slots });
+        self.feed.frame(&Frame::Sweep { now_ns: clock::boot_ns(), slots });
         len == SWEEP_BATCH
     }
 
@@ -367,17 +375,16 @@ impl Pipeline {
         match question {
             desk::Question::Metrics => desk::Answer::Metrics(view::metrics(self)),
             desk::Question::Top => {
-                let now_ns = clock::boot_ns();
-                self.sweep_all(now_ns);
-                desk::Answer::Top(Box::new(view::top(self, now_ns)))
+                self.sweep_all();
+                desk::Answer::Top(Box::new(view::top(self, clock::boot_ns())))
             }
         }
     }
 
     /// Looks at every live connection, whatever the present round has covered.
-    fn sweep_all(&mut self, now_ns: u64) {
+    fn sweep_all(&mut self) {
         for _ in 0..2 {
-            while self.sweep(now_ns) {}
+            while self.sweep() {}
         }
     }
 
@@ -385,8 +392,10 @@ impl Pipeline {
     fn end(&mut self, desk: &Desk) -> anyhow::Result<Option<Recorded>> {
         self.kernel.detach();
         while self.cycle() > 0 {}
+        // Nothing more will come, whatever the last cycle waited for.
+        self.feed.frame(&Frame::End);
         // What open connections moved since their last sweep: the next agent takes it as its baseline.
-        self.sweep_all(clock::boot_ns());
+        self.sweep_all();
         self.feed.frame(&Frame::Finish(now(&mut self.clock)));
         desk.close(view::metrics(self));
         let lost = self.kernel.ledger().unwrap_or_default();

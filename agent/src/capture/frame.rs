@@ -47,7 +47,8 @@ pub enum Frame<'a> {
     Begin(Time),
     /// A record of a ring.
     Record(&'a [u8]),
-    /// The drain cycle ends: every record older than its beginning is in.
+    /// The drain cycle ends: every record older than its beginning is in. Of a cycle in which that is not so, there
+    /// is none: it is one with the next.
     End,
     /// What the sweep program said of a batch of live connections.
     Sweep {

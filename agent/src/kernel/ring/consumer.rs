@@ -44,6 +44,8 @@ pub struct Drained {
     pub records: u64,
     /// Bytes consumed, headers and padding included.
     pub bytes: u64,
+    /// It came to its limit; else a record that is still being written was in the way.
+    pub whole: bool,
 }
 
 /// The consumer of one ring.
@@ -97,6 +99,7 @@ impl<S: Shared> Consumer<S> {
             }
         }
         drained.bytes = self.position - start;
+        drained.whole = self.position >= limit;
         if returned != self.position {
             self.give_back();
         }

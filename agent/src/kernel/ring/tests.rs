@@ -50,7 +50,8 @@ impl Producer {
 
 fn drain(ring: &mut Ring) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    ring.drain_to(ring.snapshot(), |record| records.push(record.to_vec()));
+    let drained = ring.drain_to(ring.snapshot(), |record| records.push(record.to_vec()));
+    assert_eq!(drained.whole, ring.waiting() == 0);
     records
 }
 
