@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::SCENE;
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
-use crate::harness::pair;
+use crate::harness::ledger::SKIPPED;
+use crate::harness::pairs;
 use crate::harness::receiver::Receiver;
 use crate::harness::scene::{self, ARRIVAL};
 use crate::runner::{Context, Test};
@@ -54,15 +55,12 @@ fn busy(context: &Context) -> anyhow::Result<()> {
     })?;
     let expected = 2 * (short.len() + long.len());
     receiver.wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
-    agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))?;
+    let ledger =
+        agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))?;
+    let skipped = ledger.count(SKIPPED, &[("program", "tcp")])?;
     receiver.look(|seen| {
-        if seen.spans.len() != expected {
-            bail!("{} spans for {expected} sockets: {}", seen.spans.len(), pair::told_twice(seen).join("; "));
-        }
-        for line in &long {
-            let (client, server) = pair::find(seen, line).context("a long connection is told twice")?;
-            pair::prove(line, &client, &server)?;
-        }
+        pairs::prove(seen, &[short, long].concat(), skipped)?;
+        ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
         Ok(())
     })
 }

@@ -18,6 +18,7 @@ pub mod multipath;
 pub mod names;
 pub mod netns;
 pub mod pair;
+pub mod pairs;
 pub mod peer;
 pub mod peers;
 pub mod programs;

@@ -1,7 +1,5 @@
 //! The two spans of one loopback connection, compared with what the workload said of it.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -18,24 +16,6 @@ pub fn find(seen: &Seen, line: &Value) -> Option<(Item<Span>, Item<Span>)> {
         spans.next().cloned().filter(|_| spans.next().is_none())
     };
     Some((of(SpanKind::Client)?, of(SpanKind::Server)?))
-}
-
-/// Sockets of which there is more than one span: what each of these says.
-pub fn told_twice(seen: &Seen) -> Vec<String> {
-    let mut sockets: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for span in &seen.spans {
-        let found = span.attributes();
-        let text = |name| found.text(name).unwrap_or_default().to_owned();
-        let port = |name| found.int(name).unwrap_or_default();
-        // One process may have both ends: the kind tells them apart, if it is known.
-        let ends = (text(names::SOURCE_ADDRESS), port(names::SOURCE_PORT), port(names::DESTINATION_PORT));
-        let (reason, role) = (text(names::CLOSE_REASON), span.kind());
-        let (start, end) = (span.item.start_time_unix_nano, span.item.end_time_unix_nano);
-        let said = format!("{role:?} {reason:?} {start} to {end} {:?}", span.item.attributes);
-        sockets.entry(ends).or_default().push(said);
-    }
-    sockets.retain(|_, said| said.len() > 2);
-    sockets.into_iter().map(|(ends, said)| format!("{ends:?}: {}", said.join(", "))).collect()
 }
 
 fn is_about(span: &Item<Span>, line: &Value) -> bool {
@@ -91,7 +71,7 @@ pub fn pid(line: &Value) -> anyhow::Result<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Otlp};
     use serde_json::json;
 
@@ -128,11 +108,12 @@ mod tests {
         Item { resource: [].into(), item }
     }
 
-    fn pair(line: &Value) -> (Item<Span>, Item<Span>) {
+    /// Both spans of the connection in `line`.
+    pub(in super::super) fn pair(line: &Value) -> (Item<Span>, Item<Span>) {
         (span(SpanKind::Client, 2, &[], line), span(SpanKind::Server, 3, &[2; 8], line))
     }
 
-    fn line() -> Value {
+    pub(in super::super) fn line() -> Value {
         json!({"source": "127.7.1.1", "source_port": 4000, "destination": "127.0.0.1", "destination_port": 80,
                "sent": 10, "received": 20, "pid": 7, "transport": "tcp"})
     }

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
 
 use super::SCENE;
 use crate::harness::agent::FLUSH_DEADLINE;
+use crate::harness::ledger::{Ledger, SKIPPED};
 use crate::harness::scene::{ARRIVAL, Scene};
 use crate::harness::seen::{Item, Seen};
-use crate::harness::{names, pair};
+use crate::harness::{names, pair, pairs};
 use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
@@ -57,11 +56,8 @@ fn processes(context: &Context) -> anyhow::Result<()> {
 }
 
 /// The ledger shows no loss, and every record produced as received once the rings are drained.
-fn balanced(scene: &Scene) -> anyhow::Result<()> {
-    scene
-        .agent
-        .wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))
-        .map(drop)
+fn balanced(scene: &Scene) -> anyhow::Result<Ledger> {
+    scene.agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))
 }
 
 type ByProcess<'a> = HashMap<(&'a str, i64), Vec<&'a Item<LogRecord>>>;
@@ -105,35 +101,16 @@ fn connections(context: &Context) -> anyhow::Result<()> {
     scene
         .receiver
         .wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
-    balanced(&scene)?;
+    let skipped = balanced(&scene)?.count(SKIPPED, &[("program", "tcp")])?;
     scene.agent.terminate(FLUSH_DEADLINE)?;
     scene.receiver.look(|seen| {
+        pairs::prove(seen, &lines, skipped)?;
         ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
         ensure!(seen.spans.iter().all(in_container), "a span without its container");
-        let by_source = by_source(seen);
-        for line in &lines {
-            let of = |kind: SpanKind| match by_source
-                .get(&(kind as i32, line["source"].as_str().unwrap_or_default()))
-            {
-                Some(spans) if spans.len() == 1 => Ok(spans[0]),
-                spans => Err(anyhow::anyhow!("{} {kind:?} spans for {line}", spans.map_or(0, Vec::len))),
-            };
-            pair::prove(line, of(SpanKind::Client)?, of(SpanKind::Server)?)?;
-        }
         let mut ids: Vec<_> = seen.spans.iter().map(|span| &span.item.span_id).collect();
         ids.sort_unstable();
         ids.dedup();
         ensure!(ids.len() == expected, "only {} different span ids", ids.len());
         Ok(())
     })
-}
-
-/// Every connection of the workload has a source address of its own.
-fn by_source(seen: &Seen) -> HashMap<(i32, &str), Vec<&Item<Span>>> {
-    let mut by_source: HashMap<_, Vec<_>> = HashMap::new();
-    for span in &seen.spans {
-        let source = span.attributes().text(names::SOURCE_ADDRESS).unwrap_or_default();
-        by_source.entry((span.item.kind, source)).or_default().push(span);
-    }
-    by_source
 }
