@@ -6,11 +6,14 @@
 use tarsier_core::event::alert::{Alert, Priority, TraceContext};
 use tarsier_core::event::{Process, Workload};
 use tarsier_core::rules::evaluate::Event;
+use tarsier_core::rules::groups::Groups;
 use tarsier_core::rules::render::Output;
 use tarsier_core::rules::ruleset::Ruleset;
+use tarsier_core::rules::throttle::Throttle;
 
 use super::outlet::Outlet;
 use crate::export::alerts::{AlertsConfig, ConfigError};
+use crate::ops::metrics::{Metric, Snapshot};
 
 mod redacted;
 #[cfg(test)]
@@ -20,12 +23,19 @@ use redacted::Redacted;
 
 /// Where events of rules come from.
 const SOURCE: &str = "syscall";
+/// Groups whose windows are known at once: a few megabytes.
+const GROUPS: usize = 16_384;
+
+/// Whose alerts say the same: position of the rule, index of the workload, path of the program.
+type GroupKey = (u32, u32, Box<[u8]>);
 
 /// What every rule of a set tells, and what became of its matches.
 pub(super) struct Alerts {
     /// By the rule's position in the set.
     rules: Vec<Rule>,
     floor: Priority,
+    /// [`None`]: every alert is told.
+    groups: Option<Groups<GroupKey>>,
     digest: String,
 }
 
@@ -36,6 +46,8 @@ struct Rule {
     priority: Priority,
     tags: Vec<String>,
     output: Output,
+    /// [`None`]: it may tell as many as it will.
+    throttle: Option<Throttle>,
     counts: Counts,
 }
 
@@ -44,6 +56,10 @@ struct Rule {
 pub(super) struct Counts {
     /// All of them.
     pub(super) matches: u64,
+    /// Not told: the rule had told enough.
+    pub(super) throttled: u64,
+    /// Not told: its group had told one.
+    pub(super) grouped: u64,
 }
 
 /// What matched, and what is known of it.
@@ -82,10 +98,13 @@ impl Alerts {
                 priority: ready.rule.priority,
                 tags: ready.rule.tags.clone(),
                 output,
+                throttle: config.throttle.bucket(),
                 counts: Counts::default(),
             }
         });
-        Ok(Self { rules: rules.collect(), floor: config.priority.into(), digest })
+        let window_ns = u64::try_from(config.group.window.get().as_nanos()).unwrap_or(u64::MAX);
+        let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
+        Ok(Self { rules: rules.collect(), floor: config.priority.into(), groups, digest })
     }
 
     /// The rule at position `place` of the set matched.
@@ -94,6 +113,18 @@ impl Alerts {
             return;
         };
         rule.counts.matches += 1;
+        let program = found.process.map_or(&b""[..], |process| process.image.exe());
+        let key = || (place, found.workload.index, program.into());
+        let mut group = self.groups.as_mut().map(|groups| (groups, key()));
+        if group.as_mut().is_some_and(|(groups, key)| groups.holds(key, found.at_ns)) {
+            rule.counts.grouped += 1;
+            return;
+        }
+        if rule.throttle.as_mut().is_some_and(|throttle| !throttle.take(found.at_ns)) {
+            rule.counts.throttled += 1;
+            return;
+        }
+        let suppressed = group.map_or(0, |(groups, key)| groups.tell(key, found.at_ns));
         let time_unix_ns = outlet.unix_ns(found.at_ns);
         let event = Redacted::new(found.event, found.process, outlet.redactor());
         let rendered = rule.output.render(&event, time_unix_ns);
@@ -108,7 +139,7 @@ impl Alerts {
             ruleset: &self.digest,
             message: &rendered.message,
             fields: &rendered.fields,
-            suppressed: 0,
+            suppressed,
             workload: found.workload,
             process: found.process,
             trace: found.trace,
@@ -118,5 +149,14 @@ impl Alerts {
     /// What became of every rule's matches, with its name and priority, in the order of the set.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Priority, Counts)> {
         self.rules.iter().map(|rule| (rule.name.as_str(), rule.priority, rule.counts))
+    }
+
+    /// The same as metrics of the agent.
+    pub(super) fn metrics(&self, out: &mut Snapshot) {
+        for (name, priority, counts) in self.counts() {
+            out.push(Metric::RuleMatches, &[name, priority.name(), SOURCE], counts.matches);
+            out.push(Metric::RuleWithheld, &[name, "throttled"], counts.throttled);
+            out.push(Metric::RuleWithheld, &[name, "grouped"], counts.grouped);
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! it was written; a condition passes the [`grammar`] and is a tree ([`condition`]); [`check`] gives it meaning by
 //! the tables of [`fields`] and [`event_types`] ([`typed`]), as [`format`](mod@format) does for outputs; [`simplify`] takes
 //! out what cannot be, and [`event_set`] says which events are left. The outcome is a [`ruleset`] of
-//! [`rule`]s, and [`problem`]s. What one that matched has to say, [`render`] makes. What it all means is
+//! [`rule`]s, and [`problem`]s. What one that matched has to say, [`render`] makes, and how
+//! often, [`throttle`] and [`groups`] limit. What it all means is
 //! in [`evaluate`], which [`compile`] makes fast, [`compare`], [`glob`](mod@glob) and [`getopt`].
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod format;
 pub mod getopt;
 pub mod glob;
 pub mod grammar;
+pub mod groups;
 pub mod load;
 pub mod problem;
 pub mod render;
@@ -29,6 +31,7 @@ pub mod ruleset;
 pub mod select;
 pub mod simplify;
 pub mod text;
+pub mod throttle;
 pub mod typed;
 
 /// The known name that `written` may have meant, if one is near enough: one slip in three letters, and swapped neighbours

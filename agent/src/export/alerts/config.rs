@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarsier_core::event::alert::Priority;
+use tarsier_core::rules::throttle::Throttle;
 
 use super::append::{Addition, AppendOutput};
 use super::file::FileOutput;
@@ -31,6 +32,10 @@ pub struct AlertsConfig {
     pub time_format_iso_8601: bool,
     /// What is added to the output of rules.
     pub append_output: Vec<AppendOutput>,
+    /// How many alerts one rule may tell. Off by default.
+    pub throttle: ThrottleConfig,
+    /// Alerts that say the same again. All are told by default.
+    pub group: GroupConfig,
     /// Alerts on standard output, among the lines of events if those are printed too (`output.format`); where those
     /// are JSON, alerts are.
     pub stdout_output: StdoutOutput,
@@ -66,6 +71,8 @@ impl Default for AlertsConfig {
             json_include_tags_property: true,
             time_format_iso_8601: false,
             append_output: vec![suggested],
+            throttle: ThrottleConfig::default(),
+            group: GroupConfig::default(),
             stdout_output: StdoutOutput::default(),
             file_output: FileOutput::default(),
             syslog_output: SyslogOutput::default(),
@@ -76,6 +83,42 @@ impl Default for AlertsConfig {
             retry_for: Duration::from_secs(60),
         }
     }
+}
+
+/// How many alerts one rule may tell; the others are counted (`tarsier_rule_withheld_total`, `throttled`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThrottleConfig {
+    /// Alerts of one rule in a minute, in the long run. 0: as many as there are.
+    pub rate_per_minute: u32,
+    /// How many at once, after a time without any.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: u32,
+}
+
+impl Default for ThrottleConfig {
+    fn default() -> Self {
+        Self { rate_per_minute: 0, burst: 10 }
+    }
+}
+
+impl ThrottleConfig {
+    /// One bucket, if there are to be any.
+    pub fn bucket(&self) -> Option<Throttle> {
+        const MINUTE_NS: u64 = 60_000_000_000;
+        let interval_ns = MINUTE_NS.checked_div(self.rate_per_minute.into())?;
+        Some(Throttle::new(interval_ns, self.burst))
+    }
+}
+
+/// Of alerts of one rule about one program in one workload, one is told in each window. It says how many were held back
+/// since the one before (`tarsier.suppressed` among the fields); all are counted (`tarsier_rule_withheld_total`,
+/// `grouped`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupConfig {
+    /// How long a window is. `0s`: every alert is told.
+    pub window: Duration,
 }
 
 /// Alerts on standard output.

@@ -25,7 +25,7 @@ mod syslog;
 mod tls;
 
 pub use channel::ChannelState;
-pub use config::{AlertsConfig, ConfigError, PriorityName, StdoutOutput};
+pub use config::{AlertsConfig, ConfigError, GroupConfig, PriorityName, StdoutOutput, ThrottleConfig};
 pub use file::FileOutput;
 pub use http::HttpOutput;
 pub use program::ProgramOutput;

@@ -98,6 +98,12 @@ fn process(args: &[u8]) -> Process {
 
 /// What the rules at `places` say of `event`, configured by `yaml`.
 fn told(yaml: &str, places: &[u32], event: &Table, process: Option<&Process>) -> Vec<String> {
+    let at_5_ns: Vec<_> = places.iter().map(|place| (*place, 5, process)).collect();
+    told_at(yaml, &at_5_ns, event).0
+}
+
+/// What rules say of `event` of a process, by place and time, and the metrics after it.
+fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) -> (Vec<String>, Snapshot) {
     let config = Loaded::parse("test", yaml, |_| None).unwrap().config;
     let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
     assert!(!set.has_errors(), "{:?}", set.problems);
@@ -113,16 +119,20 @@ fn told(yaml: &str, places: &[u32], event: &Table, process: Option<&Process>) ->
         pod_uid: None,
         cgroup_path: "/".into(),
     };
-    for place in places {
-        let found = Match { event, at_ns: 5, number: 1, workload: &workload, process, trace: None };
+    for (place, at_ns, process) in found {
+        let (at_ns, process) = (*at_ns, *process);
+        let found = Match { event, at_ns, number: 1, workload: &workload, process, trace: None };
         alerts.matched(*place, &found, &mut outlet);
     }
     outlet.finish_cycle();
-    let matches: u64 = alerts.counts().map(|(_, _, counts)| counts.matches).sum();
+    let sum = |of: fn(Counts) -> u64| -> u64 { alerts.counts().map(|(_, _, counts)| of(counts)).sum() };
+    let withheld = sum(|counts| counts.throttled + counts.grouped);
+    let mut metrics = Snapshot::default();
+    alerts.metrics(&mut metrics);
     let lines = lines.0.lock().unwrap();
     let told: Vec<_> = String::from_utf8(lines.clone()).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(told.len() as u64, matches);
-    told
+    assert_eq!(told.len() as u64 + withheld, sum(|counts| counts.matches));
+    (told, metrics)
 }
 
 fn outlet(config: &Config, lines: Lines) -> Outlet {
@@ -152,6 +162,51 @@ fn less_than_the_priority_is_not_told() {
     assert_eq!(both("alerts: {priority: warning}"), 1);
     assert_eq!(both("alerts: {priority: critical}"), 0);
     assert_eq!(both("alerts: {priority: info}"), 2);
+}
+
+/// `s` seconds.
+const fn ns(s: u64) -> u64 {
+    s * 1_000_000_000
+}
+
+#[test]
+fn a_rule_that_has_told_enough_is_throttled_and_no_other() {
+    let yaml = "alerts: {throttle: {rate_per_minute: 6, burst: 2}, append_output: [], json_output: true}";
+    let found: Vec<_> = (0..30).flat_map(|second| [(0, ns(second), None), (1, ns(second), None)]).collect();
+    let (lines, metrics) = told_at(yaml, &found, &OPEN);
+    // Two at once, then one in ten seconds.
+    let at: Vec<_> = lines.iter().filter(|line| line.contains("Opened")).collect();
+    let expected = ["01.000000000", "02.000000000", "11.000000000", "21.000000000"];
+    assert!(at.len() == 4 && at.iter().zip(expected).all(|(line, time)| line.contains(time)), "{at:?}");
+    let rule = |metric, labels: &[&str]| metrics.get(metric, labels);
+    assert_eq!(rule(Metric::RuleMatches, &["Args", "Notice", "syscall"]), Some(30.into()));
+    assert_eq!(rule(Metric::RuleWithheld, &["Args", "throttled"]), Some(26.into()));
+    assert_eq!(rule(Metric::RuleWithheld, &["Args", "grouped"]), Some(0.into()));
+}
+
+#[test]
+fn what_says_the_same_again_is_told_once_in_a_window_with_a_number() {
+    let yaml = "alerts: {group: {window: 10s}, append_output: [], json_output: true}";
+    let (login, mut other) = (process(b""), process(b""));
+    let image = Image { strings: Strings::of(b"/bin/other", b"/", b"other", b""), ..Image::default() };
+    other.image = Arc::new(image);
+    let found = [
+        (0, ns(0), Some(&login)),
+        (0, ns(1), Some(&login)),
+        (0, ns(2), Some(&other)),
+        (1, ns(3), Some(&login)),
+        (0, ns(9), Some(&login)),
+        (0, ns(10), Some(&login)),
+        (0, ns(21), Some(&login)),
+    ];
+    let (lines, metrics) = told_at(yaml, &found, &OPEN);
+    let suppressed: Vec<_> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|alert| alert["output_fields"]["tarsier.suppressed"].as_u64())
+        .collect();
+    assert_eq!(suppressed, [None, None, None, Some(2), None]);
+    assert_eq!(metrics.get(Metric::RuleWithheld, &["Opened", "grouped"]), Some(2.into()));
 }
 
 #[test]
