@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ pub(super) trait Destination: Send {
 
     /// One attempt. It ends by itself, however long the other side takes.
     fn send(&mut self, body: Bytes) -> impl Future<Output = Result<Accepted, Failure>> + Send;
+
+    /// Lets go of what it keeps: the next attempt begins anew.
+    fn reopen(&mut self) {}
 
     /// Nothing more comes: what was sent is to arrive.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -74,6 +78,8 @@ pub(super) struct Patience {
 /// State of one task.
 pub(super) struct Worker<D> {
     queue: Arc<Queue>,
+    /// Somebody asks to begin anew.
+    reopen: Arc<AtomicBool>,
     destination: D,
     max_elapsed: Duration,
     backoff: Backoff,
@@ -98,6 +104,7 @@ impl<D: Destination> Worker<D> {
     pub(super) fn new(queue: Arc<Queue>, destination: D, patience: Patience) -> Self {
         Self {
             queue,
+            reopen: Arc::default(),
             destination,
             max_elapsed: patience.max_elapsed,
             backoff: Backoff::new(patience.initial, patience.max),
@@ -107,6 +114,11 @@ impl<D: Destination> Worker<D> {
             losing: Complaints::default(),
             partial: Complaints::default(),
         }
+    }
+
+    /// What to set so that [`Destination::reopen`] comes before the next attempt.
+    pub(super) fn reopen(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.reopen)
     }
 
     /// Runs until the queue is closed and empty.
@@ -128,6 +140,9 @@ impl<D: Destination> Worker<D> {
             self.sit_out().await;
             self.queue.attempted(batch.signal, again);
             again = true;
+            if self.reopen.swap(false, Ordering::Relaxed) {
+                self.destination.reopen();
+            }
             match self.destination.send(batch.body.clone()).await {
                 Ok(accepted) => return self.accepted(batch, &accepted),
                 Err(Failure { verdict: Verdict::Permanent, text }) => {

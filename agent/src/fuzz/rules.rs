@@ -7,6 +7,7 @@ use tarsier_core::rules::event_set::event_set;
 use tarsier_core::rules::fields::Kind;
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::problem::Problem;
+use tarsier_core::rules::render::Output;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::simplify::simplify;
 use tarsier_core::rules::text::Traced;
@@ -67,11 +68,18 @@ pub(super) fn condition(input: &[u8]) {
     }
 }
 
-/// An output format: its parts, or mistakes with places.
+/// An output format: its parts, or mistakes with places. What it says of any event has no field twice.
 pub(super) fn output(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let problems = match format::parse(&Traced::whole(&text)) {
-        Ok((_, warnings)) => warnings,
+        Ok((format, warnings)) => {
+            let output = Output::new(&format);
+            for seed in 0..4 {
+                let rendered = output.render(&Sample { seed, text: &text }, 1);
+                assert!(rendered.fields.is_sorted_by(|one, next| one.key < next.key), "{rendered:?}");
+            }
+            warnings
+        }
         Err(problems) => {
             assert!(!problems.is_empty());
             problems

@@ -95,6 +95,7 @@ async fn serve(
             let exits = servers.exits.clone();
             // The receiver waits for exactly this message.
             let _ = started.send(Ok(exits.clone()));
+            tokio::spawn(reopening(Arc::clone(&exits.alerts)));
             tokio::spawn(signals(stop, waker));
             // The sender is dropped only when the pipeline gave up: flush then too.
             let _ = flushed.await;
@@ -161,6 +162,15 @@ fn admin(config: &Config, desk: &Arc<Desk>) -> Option<AdminServer> {
             tracing::warn!(%path, %error, "no admin socket: `tarsier top` will not find this agent");
             None
         }
+    }
+}
+
+/// SIGUSR1 is what log rotation for Falco sends. It must not end the agent; files need no telling, programs are started
+/// anew.
+async fn reopening(channels: Arc<Channels>) {
+    let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
+    while asked.recv().await.is_some() {
+        channels.reopen();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Memory: the agent stays within its limit by giving up the least valuable first, counted like every other
 //! loss, and is itself again when the need is over.
 //!
-//! Above [`SHED`] percent of the limit, at every look: the exporter's queue and the lines for standard output
-//! shrink to half of what they hold, the oldest go (cause `memory`); once they hold next to nothing, the process
+//! Above [`SHED`] percent of the limit, at every look: the queues of exporter and channels and the lines for standard
+//! output shrink to half of what they hold, the oldest go (cause `memory`); once they hold next to nothing, the process
 //! table forgets what has ended and the flow table gives up an eighth of its connections (cause `memory`).
 //! Below [`RECOVERED`] percent the bounds are as configured.
 
@@ -75,6 +75,7 @@ impl Pipeline {
             if let Some(lines) = &self.lines {
                 lines.restore();
             }
+            self.feed.engine.outlet.channels().restore();
             desk.set_memory(None);
             tracing::info!(used = reading.used, limit = reading.limit, "memory: enough again");
         }
@@ -93,7 +94,8 @@ impl Pipeline {
         )));
         let queued = self.feed.engine.outlet.exporter().is_some_and(OtlpExporter::shed);
         let printed = self.lines.as_ref().is_some_and(Outbox::shed);
-        if !queued && !printed {
+        let told = self.feed.engine.outlet.channels().shed();
+        if !queued && !printed && !told {
             // A frame: a capture of this run is replayed with the same tables.
             self.feed.frame(&Frame::Shed { now_ns: clock::boot_ns() });
         }

@@ -69,6 +69,7 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     }
     for channel in pipeline.feed.engine.outlet.channels().states() {
         items(channel.name, "alerts", &channel.counts, &mut out);
+        attempts(channel.name, "alerts", &channel.counts, &mut out);
         out.push(Metric::ExporterQueueBytes, &[channel.name], channel.queue_bytes as u64);
         out.push(Metric::ExporterQueueLimit, &[channel.name], channel.max_bytes as u64);
     }
@@ -181,13 +182,18 @@ fn items(exporter: &str, signal: &str, counts: &Counts, out: &mut Snapshot) {
     out.push(Metric::ExporterWaiting, &[exporter, signal, "in_flight"], counts.in_flight);
 }
 
+/// The attempts to send items of one kind.
+fn attempts(exporter: &str, signal: &str, counts: &Counts, out: &mut Snapshot) {
+    out.push(Metric::ExporterRequests, &[exporter, signal, "first"], counts.requests - counts.retries);
+    out.push(Metric::ExporterRequests, &[exporter, signal, "retry"], counts.retries);
+}
+
 fn exported(exporter: &OtlpExporter, out: &mut Snapshot) {
     let stats = exporter.stats();
     for signal in Signal::ALL {
         let (counts, name) = (stats.of(signal), signal.name());
         items("otlp", name, counts, out);
-        out.push(Metric::ExporterRequests, &["otlp", name, "first"], counts.requests - counts.retries);
-        out.push(Metric::ExporterRequests, &["otlp", name, "retry"], counts.retries);
+        attempts("otlp", name, counts, &mut *out);
     }
     out.push(Metric::ExporterQueueBytes, &["otlp"], stats.queue_bytes as u64);
     out.push(Metric::ExporterQueueLimit, &["otlp"], exporter.queue_limit_bytes() as u64);

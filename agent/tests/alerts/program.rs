@@ -60,6 +60,23 @@ async fn a_program_that_ends_is_started_again_for_the_next_alert() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_kept_is_started_anew_when_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out");
+    let channels = start(&to(format!("cat >> {0}; echo end >> {0}", path.display()), true));
+    tell(&channels, "one");
+    sent(&channels, 1).await;
+    channels.reopen();
+    tell(&channels, "two");
+    until("the first has ended", || read(&path).contains("end\n")).await;
+    channels.shutdown(PATIENCE).await;
+    let text = read(&path);
+    let mut found = messages(&text);
+    found.sort_unstable();
+    assert_eq!(found, ["end", "end", "one", "two"]);
+}
+
+#[tokio::test]
 async fn a_program_that_fails_has_had_its_alert() {
     let channels = start(&to("cat > /dev/null; exit 3".into(), false));
     tell(&channels, "one");

@@ -1,6 +1,7 @@
 //! A channel: its own queue, its own worker, its own ledger. One that is slow or away holds up no other, and never
 //! whoever tells alerts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(super) struct Channel {
     form: LineForm,
     framing: Framing,
     queue: Arc<Queue>,
+    reopen: Arc<AtomicBool>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,8 +51,10 @@ impl Channel {
     ) -> Self {
         let name = destination.name();
         let queue = Arc::new(Queue::new(limits.queue_bytes));
-        let worker = runtime.spawn(Worker::new(Arc::clone(&queue), destination, limits.patience()).run());
-        Self { name, form, framing, queue, worker: Mutex::new(Some(worker)) }
+        let worker = Worker::new(Arc::clone(&queue), destination, limits.patience());
+        let reopen = worker.reopen();
+        let worker = Mutex::new(Some(runtime.spawn(worker.run())));
+        Self { name, form, framing, queue, reopen, worker }
     }
 
     /// Queues an alert; one that is not taken is in the ledger.
@@ -75,6 +79,21 @@ impl Channel {
             queue_bytes: snapshot.queue_bytes,
             max_bytes: self.queue.max_bytes(),
         }
+    }
+
+    /// Has what is kept running started anew, before the next alert.
+    pub(super) fn reopen(&self) {
+        self.reopen.store(true, Ordering::Relaxed);
+    }
+
+    /// Memory is short: as the exporters' queue. Whether anything was given up.
+    pub(super) fn shed(&self) -> bool {
+        self.queue.shed()
+    }
+
+    /// There is memory again.
+    pub(super) fn restore(&self) {
+        self.queue.restore();
     }
 
     /// Takes nothing more.

@@ -22,6 +22,8 @@ use crate::export::worker::{Accepted, Destination, Failure, Verdict, chain};
 
 /// Of an answer, bytes that are read.
 const ANSWER: usize = 64 << 10;
+/// Longest pause that a server may ask for: alerts are no use tomorrow.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Alerts by HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -247,7 +249,8 @@ fn verdict(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<Accept
         return Err(Failure { verdict: Verdict::Permanent, text });
     }
     let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    Err(Failure { verdict: Verdict::Retry(asked.map(Duration::from_secs)), text })
+    let asked = asked.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE));
+    Err(Failure { verdict: Verdict::Retry(asked), text })
 }
 
 fn gzip(body: &[u8]) -> Bytes {

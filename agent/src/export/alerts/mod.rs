@@ -88,6 +88,23 @@ impl Channels {
         self.channels.iter().for_each(|channel| channel.tell(alert));
     }
 
+    /// Has a program that is kept started anew, before the next alert. Files need nothing: a rotation is noticed.
+    pub fn reopen(&self) {
+        self.channels.iter().for_each(Channel::reopen);
+    }
+
+    /// Memory is short: halves the queues, see [`DropCause::Memory`](super::DropCause::Memory). Whether anything was given
+    /// up.
+    pub fn shed(&self) -> bool {
+        // Each of them, also behind one that gave up something.
+        self.channels.iter().filter(|channel| channel.shed()).count() > 0
+    }
+
+    /// There is memory again: the queues may hold what they are configured to.
+    pub fn restore(&self) {
+        self.channels.iter().for_each(Channel::restore);
+    }
+
     /// The ledger of every channel now.
     pub fn states(&self) -> Vec<ChannelState> {
         self.channels.iter().map(Channel::state).collect()

@@ -98,6 +98,13 @@ impl Destination for ProgramChannel {
         }
     }
 
+    /// The program reads what it has, and ends by itself.
+    fn reopen(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            tokio::spawn(async move { running.end().await });
+        }
+    }
+
     async fn close(mut self) {
         if let Some(mut running) = self.running.take() {
             // Whoever closes the channel has a deadline: what is dropped then is killed.

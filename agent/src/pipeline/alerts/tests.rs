@@ -110,15 +110,7 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     let lines = Lines::default();
     let mut outlet = outlet(&config, lines.clone());
     let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
-    let workload = Workload {
-        index: 0,
-        kind: WorkloadKind::Host,
-        name: "host".into(),
-        container_id: "".into(),
-        runtime: None,
-        pod_uid: None,
-        cgroup_path: "/".into(),
-    };
+    let workload = workload();
     for (place, at_ns, process) in found {
         let (at_ns, process) = (*at_ns, *process);
         let found = Match { event, at_ns, number: 1, workload: &workload, process, trace: None };
@@ -135,12 +127,28 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     (told, metrics)
 }
 
-fn outlet(config: &Config, lines: Lines) -> Outlet {
+fn workload() -> Workload {
+    Workload {
+        index: 0,
+        kind: WorkloadKind::Host,
+        name: "host".into(),
+        container_id: "".into(),
+        runtime: None,
+        pod_uid: None,
+        cgroup_path: "/".into(),
+    }
+}
+
+fn surroundings() -> Surroundings {
     let began = Time { boot_ns: 0, unix_offset_ns: 1_000_000_000 };
-    let surroundings = Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began };
+    Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began }
+}
+
+fn outlet(config: &Config, lines: Lines) -> Outlet {
     let form = LineForm::new(&config.alerts, None, "node-1", TimeZone::UTC);
     let forms = Forms { events: None, alerts: Some(form) };
-    Outlet::new(config, &surroundings, Sink::None, Some(forms.printer(Box::new(lines), config))).unwrap()
+    let printer = forms.printer(Box::new(lines), config);
+    Outlet::new(config, &surroundings(), Sink::None, Some(printer)).unwrap()
 }
 
 const PLAIN: &str = "alerts: {append_output: []}";
@@ -153,6 +161,29 @@ fn a_match_is_a_line_with_what_is_suggested_behind() {
           parent=sh -c login --password [REDACTED] --verbose) container_id=host container_name=host \
           container_image_repository=<NA> container_image_tag=<NA> k8s_pod_name=<NA> k8s_ns_name=<NA>"]
     );
+}
+
+#[test]
+fn a_match_is_a_log_too() {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    let config = Config::default();
+    let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
+    let batches = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&batches);
+    let sink = Sink::Call(Box::new(move |batch| taken.lock().unwrap().push(batch)));
+    let mut outlet = Outlet::new(&config, &surroundings(), sink, None).unwrap();
+    let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
+    let found =
+        Match { event: &OPEN, at_ns: 5, number: 1, workload: &workload(), process: None, trace: None };
+    alerts.matched(0, &found, &mut outlet);
+    outlet.flush();
+    let batches = batches.lock().unwrap();
+    assert_eq!((batches.len(), batches[0].items), (1, 1));
+    let request: ExportLogsServiceRequest = prost::Message::decode(batches[0].body.clone()).unwrap();
+    let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!((record.event_name.as_str(), record.time_unix_nano), ("tarsier.alert", 1_000_000_005));
+    assert!(record.attributes.iter().any(|pair| pair.key == "tarsier.field.fd.name"), "{record:?}");
+    assert!(!format!("{record:?}").contains("hunter2"));
 }
 
 #[test]
