@@ -1,5 +1,5 @@
 //! Exporters: the way out. One file or folder per exporter, each with its own Config; every one of
-//! them passes the contract suite in `agent/tests/exporters/`.
+//! them passes the contract suite in `agent/tests/exporters/`, and channels of alerts that in `agent/tests/alerts/`.
 //!
 //! [`otlp`] sends pre-encoded batches over gRPC, [`stdout`] prints reports as lines, [`alerts`] has the channels that
 //! Falco's users know. What an exporter

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, write};
 use crate::server::{Answer, Server};
 use crate::{config, counts, narrow, overflow, sent, start, tell, until};
 
@@ -146,12 +146,12 @@ fn tls(server: &Server, ca_cert: std::path::PathBuf) -> AlertsConfig {
 #[tokio::test]
 async fn tls_with_an_own_authority_whose_file_is_read_again() {
     let (right, wrong, directory) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
-    let server = Server::start_tls(right.server(directory.path(), false)).await;
-    let channels = start(&tls(&server, wrong.write(directory.path())));
+    let server = Server::start_tls(&right, false).await;
+    let channels = start(&tls(&server, write(directory.path(), "ca.pem", &wrong.pem())));
     tell(&channels, "one");
     until("a second attempt", || counts(&channels).retries > 0).await;
     assert!(server.arrivals().is_empty());
-    right.write(directory.path());
+    write(directory.path(), "ca.pem", &right.pem());
     sent(&channels, 1).await;
     tell(&channels, "two");
     sent(&channels, 2).await;
@@ -161,16 +161,16 @@ async fn tls_with_an_own_authority_whose_file_is_read_again() {
 #[tokio::test]
 async fn mutual_tls_needs_the_clients_certificate() {
     let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
-    let server = Server::start_tls(authority.server(directory.path(), true)).await;
-    let mut config = tls(&server, authority.write(directory.path()));
+    let server = Server::start_tls(&authority, true).await;
+    let mut config = tls(&server, write(directory.path(), "ca.pem", &authority.pem()));
     let anonymous = start(&config);
     tell(&anonymous, "one");
     until("a second attempt", || counts(&anonymous).retries > 0).await;
     assert!(server.arrivals().is_empty());
 
-    let (certificate, key) = authority.issue(directory.path(), "agent");
-    config.http_output.client_cert = Some(certificate);
-    config.http_output.client_key = Some(key);
+    let (certificate, key) = authority.issue("agent");
+    config.http_output.client_cert = Some(write(directory.path(), "cert.pem", &certificate));
+    config.http_output.client_key = Some(write(directory.path(), "key.pem", &key));
     let channels = start(&config);
     tell(&channels, "two");
     sent(&channels, 1).await;

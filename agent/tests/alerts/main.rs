@@ -3,6 +3,7 @@
 //! holds up whoever tells.
 #![expect(clippy::unwrap_used, reason = "clippy exempts test functions, but not what they call")]
 
+#[path = "../exporters/authority.rs"]
 mod authority;
 mod file;
 mod http;

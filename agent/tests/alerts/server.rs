@@ -14,7 +14,13 @@ use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
+
+use crate::authority::Authority;
 
 /// How one request is answered. When the script is empty all is well.
 #[derive(Clone, Copy)]
@@ -59,7 +65,9 @@ impl Server {
         Self { address, desk, task }
     }
 
-    pub(crate) async fn start_tls(acceptor: TlsAcceptor) -> Self {
+    /// With TLS, as `localhost`; `of_clients`: it asks clients for a certificate of this authority.
+    pub(crate) async fn start_tls(authority: &Authority, of_clients: bool) -> Self {
+        let acceptor = acceptor(authority, of_clients);
         let desk = Desk::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -106,6 +114,21 @@ async fn answer(
         }
         Some(Answer::Hang) => std::future::pending().await,
     }
+}
+
+fn acceptor(authority: &Authority, of_clients: bool) -> TlsAcceptor {
+    let (certificate, key) = authority.issue("localhost");
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let builder = if of_clients {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        ServerConfig::builder().with_client_cert_verifier(verifier)
+    } else {
+        ServerConfig::builder().with_no_client_auth()
+    };
+    TlsAcceptor::from(Arc::new(builder.with_single_cert(vec![certificate], key).unwrap()))
 }
 
 struct Plain {

@@ -2,6 +2,7 @@
 //! what fails is retried or counted, memory stays bounded, and the ledger's equation always holds.
 #![expect(clippy::unwrap_used, reason = "clippy exempts test functions, but not what they call")]
 
+mod authority;
 mod connection;
 mod delivery;
 mod items;

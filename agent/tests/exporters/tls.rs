@@ -1,49 +1,19 @@
 //! TLS and mTLS with certificates made here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tarsier::export::Signal;
 use tarsier::export::otlp::{ExportError, OtlpConfig, OtlpExporter};
 use tokio::runtime::Handle;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
+use crate::authority::{Authority, write};
 use crate::receiver::Receiver;
 use crate::{config, items, last_error, settled, start, wait};
 
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn pem(&self) -> String {
-        self.issuer.pem()
-    }
-
-    /// Certificate and key for `name`.
-    fn issue(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    fn server(&self, name: &str) -> ServerTlsConfig {
-        let (certificate, key) = self.issue(name);
-        ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))
-    }
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
-    let path = directory.join(name);
-    std::fs::write(&path, text).unwrap();
-    path
+fn server(authority: &Authority, name: &str) -> ServerTlsConfig {
+    let (certificate, key) = authority.issue(name);
+    ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))
 }
 
 fn tls_config(receiver: &Receiver, ca_file: PathBuf) -> OtlpConfig {
@@ -55,7 +25,7 @@ fn tls_config(receiver: &Receiver, ca_file: PathBuf) -> OtlpConfig {
 #[tokio::test]
 async fn tls_with_an_own_authority() {
     let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
-    let receiver = Receiver::start_tls(authority.server("localhost")).await;
+    let receiver = Receiver::start_tls(server(&authority, "localhost")).await;
     let exporter = start(&tls_config(&receiver, write(directory.path(), "ca.pem", &authority.pem())));
     for signal in Signal::ALL {
         exporter.push(items::batch(signal, 0..5)).unwrap();
@@ -67,7 +37,7 @@ async fn tls_with_an_own_authority() {
 #[tokio::test]
 async fn large_and_small_requests_in_turn_over_tls() {
     let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
-    let receiver = Receiver::start_tls(authority.server("localhost")).await;
+    let receiver = Receiver::start_tls(server(&authority, "localhost")).await;
     let exporter = start(&tls_config(&receiver, write(directory.path(), "ca.pem", &authority.pem())));
     for id in 0..6 {
         exporter.push(items::heavy(id, if id % 2 == 0 { 3_000_000 } else { 1 })).unwrap();
@@ -80,7 +50,7 @@ async fn large_and_small_requests_in_turn_over_tls() {
 #[tokio::test]
 async fn a_wrong_authority_is_named_and_a_replaced_file_is_read_again() {
     let (right, wrong, directory) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
-    let receiver = Receiver::start_tls(right.server("localhost")).await;
+    let receiver = Receiver::start_tls(server(&right, "localhost")).await;
     let ca_file = write(directory.path(), "ca.pem", &wrong.pem());
     let exporter = start(&tls_config(&receiver, ca_file));
     exporter.push(items::batch(Signal::Logs, 0..5)).unwrap();
@@ -96,7 +66,7 @@ async fn a_wrong_authority_is_named_and_a_replaced_file_is_read_again() {
 #[tokio::test]
 async fn the_servers_name_is_checked_and_can_be_told() {
     let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
-    let receiver = Receiver::start_tls(authority.server("otlp.example")).await;
+    let receiver = Receiver::start_tls(server(&authority, "otlp.example")).await;
     let mut config = tls_config(&receiver, write(directory.path(), "ca.pem", &authority.pem()));
     let stranger = start(&config);
     stranger.push(items::batch(Signal::Logs, 0..5)).unwrap();
@@ -113,7 +83,7 @@ async fn the_servers_name_is_checked_and_can_be_told() {
 #[tokio::test]
 async fn mutual_tls_needs_the_clients_certificate() {
     let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
-    let server = authority.server("localhost").client_ca_root(Certificate::from_pem(authority.pem()));
+    let server = server(&authority, "localhost").client_ca_root(Certificate::from_pem(authority.pem()));
     let receiver = Receiver::start_tls(server).await;
     let mut config = tls_config(&receiver, write(directory.path(), "ca.pem", &authority.pem()));
     let anonymous = start(&config);
@@ -148,7 +118,7 @@ async fn files_that_cannot_be_used_stop_the_start() {
 #[tokio::test]
 async fn without_an_authority_of_its_own_it_trusts_the_public_ones_only() {
     let authority = Authority::new();
-    let receiver = Receiver::start_tls(authority.server("localhost")).await;
+    let receiver = Receiver::start_tls(server(&authority, "localhost")).await;
     let exporter = start(&config(format!("https://localhost:{}", receiver.address.port())));
     exporter.push(items::batch(Signal::Logs, 0..5)).unwrap();
     wait(&exporter, |ledger| ledger.of(Signal::Logs).retries >= 1).await;

@@ -157,27 +157,26 @@ impl HttpChannel {
 
     async fn attempt(&mut self, body: Bytes) -> Result<Accepted, Failure> {
         let body = if self.compress { gzip(&body) } else { body };
-        // A connection that was kept may have been closed meanwhile: then once more by a new one.
-        let changed = self.tls.as_mut().is_some_and(Tls::has_changed);
+        let changed = self.tls.as_ref().is_some_and(Tls::has_changed);
         if let Some(kept) = self.connection.take().filter(|kept| !changed && !kept.is_closed())
-            && let Some(done) = self.by(kept, body.clone()).await.unwrap_or(None)
+            && let Ok(outcome) = self.post(kept, body.clone()).await
         {
-            return done;
+            return outcome;
         }
+        // None is kept, or the server has closed it meanwhile.
         let fresh = self.connect().await.map_err(Failure::again)?;
-        match self.by(fresh, body).await {
-            Ok(Some(done)) => done,
-            Ok(None) => Err(Failure::again("the server hung up")),
-            Err(text) => Err(Failure::again(text)),
-        }
+        self.post(fresh, body).await.map_err(Failure::again)?
     }
 
-    /// One request by a connection, which is kept if it can be. `Ok(None)`: it was closed.
-    async fn by(
+    /// One request by a connection, which is kept if it can be, and what the answer means.
+    ///
+    /// # Errors
+    /// There was none.
+    async fn post(
         &mut self,
         mut connection: SendRequest<Full<Bytes>>,
         body: Bytes,
-    ) -> Result<Option<Result<Accepted, Failure>>, String> {
+    ) -> Result<Result<Accepted, Failure>, String> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         request.uri_mut().clone_from(&self.target.path);
@@ -185,9 +184,7 @@ impl HttpChannel {
         if self.compress {
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if connection.ready().await.is_err() {
-            return Ok(None);
-        }
+        connection.ready().await.map_err(|error| chain(&error))?;
         let response = connection.send_request(request).await.map_err(|error| chain(&error))?;
         let (head, body) = response.into_parts();
         // Read to its end, so that the connection can be used again.
@@ -203,7 +200,7 @@ impl HttpChannel {
             let answer: String = text.chars().take(300).collect();
             tracing::info!(exporter = "alerts_http", status = head.status.as_u16(), ?answer, "answer");
         }
-        Ok(Some(verdict(head.status, &head.headers, &text)))
+        Ok(verdict(head.status, &head.headers, &text))
     }
 
     async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>, String> {

@@ -39,7 +39,7 @@ impl Tls {
     }
 
     /// Whether a file has changed since a connection was made.
-    pub(super) fn has_changed(&mut self) -> bool {
+    pub(super) fn has_changed(&self) -> bool {
         self.stamps != self.files.stamps()
     }
 
