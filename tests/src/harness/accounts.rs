@@ -161,7 +161,7 @@ impl Account {
 }
 
 /// Waits until nothing is under way.
-fn at_rest(agent: &Agent) -> anyhow::Result<Ledger> {
+pub fn at_rest(agent: &Agent) -> anyhow::Result<Ledger> {
     agent
         .wait_ledger("agent at rest", REST, |ledger| {
             let mut busy = 0;
