@@ -1,6 +1,6 @@
 //! The spans of many connections at once, compared with what the workload said of each.
 //!
-//! From 6.2 on a kernel does not run a program on a CPU where it is at work already, and counts that; since 7.0, where a
+//! From 6.2 on a kernel does not run a program on a CPU where it is at work already, and counts that; in 7.2, where a
 //! program can be preempted, a busy machine has many such runs. What one of them costs is known (docs/adr/0004):
 //! an end of a connection lacks its start and its owner, or its close, and its span says so; without the two or three
 //! runs of its life it is not told at all. So no end may be told twice, all that is not marked must be right, and
