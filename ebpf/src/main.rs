@@ -7,7 +7,9 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod capture;
 mod cgroup;
+mod descriptor;
 mod emit;
 mod filter;
 mod kernel;

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use tarsier_abi::{Ledger, SCRATCH_BYTES, tcp::SweepBatch};
+use tarsier_abi::{Ledger, SCRATCH_BYTES, syscall::CallTable, tcp::SweepBatch};
 
 /// Process and cgroup records. The agent sets the size before it loads the object.
 #[map]
@@ -39,6 +39,14 @@ pub static CGROUP_SCRATCH: PerCpuArray<[u8; 2048]> = PerCpuArray::with_max_entri
 /// For the task iterator.
 #[map]
 pub static SEED_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// For the system call program.
+#[map]
+pub static SYSCALL_SCRATCH: PerCpuArray<[u8; crate::capture::BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Which system calls are wanted.
+#[map]
+pub static CALL_TABLE: Array<CallTable> = Array::with_max_entries(1, 0);
 
 /// `CLOCK_BOOTTIME` less `CLOCK_MONOTONIC`, ns: user space looks in every drain cycle, and writes it when the machine
 /// has slept.

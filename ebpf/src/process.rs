@@ -20,7 +20,7 @@ const _: () = assert!(FIXED as usize + PATH_MAX + path::ROOM <= SCRATCH_BYTES);
 /// `PF_KTHREAD` (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
 /// Superblock magic numbers (include/uapi/linux/magic.h).
-const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Fills `out` with an exec record of `task` (typed): fixed part, executable path, working directory.

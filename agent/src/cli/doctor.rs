@@ -72,6 +72,7 @@ fn sensors() -> Vec<Check> {
         v1_controller: None,
         priority_bytes: 64 << 10,
         bulk_bytes: 64 << 10,
+        calls: Vec::new(),
         self_port: 0,
     };
     match Kernel::load(&options) {

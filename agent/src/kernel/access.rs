@@ -6,8 +6,10 @@ use aya::Pod;
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::{Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
 use tarsier_abi::Ledger;
+use tarsier_abi::syscall::{Call, CallTable};
 use tarsier_abi::tcp::SweepBatch;
 
+use super::calls;
 use super::info::{ProgramStats, program_stats};
 use super::load::{Kernel, LoadError, PRIORITY, ring_names};
 use super::programs::SWEEP_PROGRAM;
@@ -74,6 +76,12 @@ impl Kernel {
         Ok(Array::<_, u64>::try_from(map)?.set(0, asleep_ns, 0)?)
     }
 
+    /// Tells the programs which system calls to tell of.
+    pub fn set_calls(&mut self, wanted: &[Call]) -> Result<(), aya::EbpfError> {
+        let map = self.ebpf.map_mut("CALL_TABLE").ok_or_else(|| missing_map("CALL_TABLE"))?;
+        Ok(Array::<_, PodCalls>::try_from(map)?.set(0, PodCalls(calls::table(wanted)), 0)?)
+    }
+
     /// Runs the sweep program on one batch, in place.
     pub fn sweep(&mut self, batch: &mut SweepBatch) -> Result<(), aya::EbpfError> {
         let map = self.ebpf.map_mut("SWEEP").ok_or_else(|| missing_map("SWEEP"))?;
@@ -91,6 +99,12 @@ impl Kernel {
         Ok(())
     }
 }
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCalls(CallTable);
+// SAFETY: integers without padding.
+unsafe impl Pod for PodCalls {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]

@@ -1,6 +1,7 @@
 //! The object into the kernel: globals filled in, maps sized, programs loaded, each sensor on its own.
 
 use aya::{Ebpf, EbpfLoader};
+use tarsier_abi::syscall::Call;
 use tarsier_abi::{BULK_RINGS, FIELDS, Globals, HookKind, Sensor};
 
 use super::attach::{self, Placed};
@@ -87,6 +88,8 @@ pub struct LoadOptions {
     pub priority_bytes: u32,
     /// Size of each bulk ring, bytes (power of two, multiple of the page size).
     pub bulk_bytes: u32,
+    /// System calls to tell of.
+    pub calls: Vec<Call>,
     /// Port of the self-test's connection, which passes any scope in the tcp iterator.
     pub self_port: u16,
 }
@@ -144,6 +147,7 @@ impl Kernel {
             sensors: Vec::new(),
             fingerprint: offsets.fingerprint(),
         };
+        kernel.set_calls(&options.calls)?;
         let states = options
             .sensors
             .iter()

@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 pub mod btf;
+mod calls;
 pub mod features;
 mod hooks;
 pub mod info;

@@ -20,6 +20,7 @@ mod header;
 mod hook;
 mod ledger;
 mod offsets;
+pub mod syscall;
 pub mod tcp;
 
 pub use globals::{BULK_RINGS, Globals, MAX_SCOPE_DEPTH, SCRATCH_BYTES};
@@ -53,6 +54,7 @@ macro_rules! for_each_sensor {
             (fork,   Fork,   2, Priority, "a process is created (fork, vfork, clone)");
             (exit,   Exit,   3, Priority, "a process ends: exit code or signal");
             (tcp,    Tcp,    4, Bulk,     "TCP connections: opened, established, closed, with the kernel's own counters");
+            (syscall, Syscall, 5, Bulk, "system calls that rules are about, as they return");
         }
     };
 }

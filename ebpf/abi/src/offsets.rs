@@ -68,6 +68,22 @@ macro_rules! for_each_field {
             // Registers at the entry of a function: its first two arguments, x86-64 and arm64.
             (REGS_FIRST, "pt_regs", ["di", "regs[0]"], 8, Optional);
             (REGS_SECOND, "pt_regs", ["si", "regs[1]"], 8, Optional);
+            // Registers of a system call that returns: its number and arguments, of a 32-bit call too.
+            (REGS_CALL, "pt_regs", ["orig_ax", "syscallno"], 0, Sensor("syscall"));
+            (REGS_ARG1, "pt_regs", ["di", "orig_x0"], 8, Sensor("syscall"));
+            (REGS_ARG2, "pt_regs", ["si", "regs[1]"], 8, Sensor("syscall"));
+            (REGS_ARG3, "pt_regs", ["dx", "regs[2]"], 8, Sensor("syscall"));
+            (REGS_ARG4, "pt_regs", ["r10", "regs[3]"], 8, Sensor("syscall"));
+            (REGS_ARG5, "pt_regs", ["r8", "regs[4]"], 8, Sensor("syscall"));
+            (REGS_ARG6, "pt_regs", ["r9", "regs[5]"], 8, Sensor("syscall"));
+            (REGS_COMPAT1, "pt_regs", ["bx"], 8, Optional);
+            (REGS_COMPAT2, "pt_regs", ["cx"], 8, Optional);
+            (REGS_COMPAT3, "pt_regs", ["dx"], 8, Optional);
+            (REGS_COMPAT4, "pt_regs", ["si"], 8, Optional);
+            (REGS_COMPAT5, "pt_regs", ["di"], 8, Optional);
+            (REGS_COMPAT6, "pt_regs", ["bp"], 8, Optional);
+            // Of x86: says whether a call is a 32-bit one.
+            (TASK_STATUS, "task_struct", ["thread_info.status"], 4, Optional);
             // Pids and namespaces.
             (PID_LEVEL, "pid", ["level"], 4, Core);
             (PID_NUMBERS, "pid", ["numbers"], 0, Core);
@@ -126,6 +142,14 @@ macro_rules! for_each_field {
             (INODE_SIZE_OF, "inode", ["sizeof"], 0, Sensor("exec"));
             (SB_DEV, "super_block", ["s_dev"], 4, Sensor("exec"));
             (SB_MAGIC, "super_block", ["s_magic"], 8, Sensor("exec"));
+            (INODE_MODE, "inode", ["i_mode"], 2, Sensor("syscall"));
+            (FILE_FLAGS, "file", ["f_flags"], 4, Sensor("syscall"));
+            (FILE_MODE, "file", ["f_mode"], 4, Sensor("syscall"));
+            (FILE_PRIVATE, "file", ["private_data"], 8, Sensor("syscall"));
+            (TASK_FILES, "task_struct", ["files"], 8, Sensor("syscall"));
+            (FILES_TABLE, "files_struct", ["fdt"], 8, Sensor("syscall"));
+            (TABLE_MAX, "fdtable", ["max_fds"], 4, Sensor("syscall"));
+            (TABLE_FILES, "fdtable", ["fd"], 8, Sensor("syscall"));
             // cgroups.
             (CSS_SET_DFL, "css_set", ["dfl_cgrp"], 8, Core);
             (CSS_SET_SUBSYS, "css_set", ["subsys"], 0, Optional);
@@ -157,6 +181,13 @@ macro_rules! for_each_field {
             (SOCK_MAX_BACKLOG, "sock", ["sk_max_ack_backlog"], 4, Sensor("tcp"));
             (SOCK_SOCKET, "sock", ["sk_socket"], 8, Sensor("tcp"));
             (SOCKET_ALLOC_INODE, "socket_alloc", ["vfs_inode"], 0, Optional);
+            (SOCKET_SOCK, "socket", ["sk"], 8, Sensor("syscall"));
+            (SOCK_TYPE, "sock", ["sk_type"], 2, Sensor("syscall"));
+            (SOCK_PROTOCOL, "sock", ["sk_protocol"], 2, Sensor("syscall"));
+            (UNIX_ADDRESS, "unix_sock", ["addr"], 8, Sensor("syscall"));
+            (UNIX_PEER, "unix_sock", ["peer"], 8, Sensor("syscall"));
+            (UNIX_ADDRESS_LEN, "unix_address", ["len"], 4, Sensor("syscall"));
+            (UNIX_ADDRESS_NAME, "unix_address", ["name"], 0, Sensor("syscall"));
             (INET_SPORT, "inet_sock", ["inet_sport"], 2, Sensor("tcp"));
             (TCP_BYTES_SENT, "tcp_sock", ["bytes_sent"], 8, Sensor("tcp"));
             (TCP_BYTES_RETRANS, "tcp_sock", ["bytes_retrans"], 8, Sensor("tcp"));

@@ -4,4 +4,5 @@ mod cgroup;
 mod exec;
 mod exit;
 mod fork;
+mod syscall;
 mod tcp;

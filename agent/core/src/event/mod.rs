@@ -11,6 +11,7 @@ pub mod exit;
 pub mod fork;
 mod image;
 mod origin;
+pub mod syscall;
 pub mod tcp;
 
 pub use entity::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload, WorkloadKind};

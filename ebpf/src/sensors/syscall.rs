@@ -1,0 +1,321 @@
+//! Sensor `syscall`.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_task,
+        generated::{bpf_get_current_task_btf, bpf_probe_read_user},
+    },
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use tarsier_abi::{
+    ABSENT, Sensor,
+    syscall::{
+        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, NO_ARGUMENT,
+        NOT_A_PATH, Name, PartKind, RECIPES, Recipe, SyscallRecord, X32_BIT, flag,
+    },
+};
+
+use crate::{
+    access::{Access, Typed, Untyped},
+    capture::Capture,
+    descriptor, emit, filter,
+    kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe},
+    maps::{CALL_TABLE, SYSCALL_SCRATCH},
+    path::Place,
+    task,
+};
+
+/// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): the present call is a 32-bit one.
+const TS_COMPAT: u32 = 2;
+/// `AT_FDCWD`.
+const AT_FDCWD: i32 = -100;
+const AF_UNIX: u16 = 1;
+/// Longest path of a unix socket (`sockaddr_un.sun_path`).
+const UNIX_PATH_BYTES: u32 = 108;
+
+/// What is kept in the capture: places whose paths are to be walked, dentry and mount of each.
+mod kept {
+    /// What the first path is relative to.
+    pub const DIR: usize = 0;
+    /// What the second path is relative to.
+    pub const DIR2: usize = 1;
+    /// The descriptor's file.
+    pub const FILE: usize = 2;
+    /// How many places there are.
+    pub const PLACES: usize = 3;
+}
+
+/// Keeps the `index`th place.
+#[inline(always)]
+fn keep_place(capture: Capture, index: usize, place: Place) {
+    capture.keep(index * 2, place.dentry as u64);
+    capture.keep(index * 2 + 1, place.mnt as u64);
+}
+
+/// What of each call is captured. As many as a mask lets through: a comparison with the number of calls is forgotten by
+/// some verifiers before it is used.
+static RECIPE_OF: [Recipe; 128] = {
+    let mut recipes = [Recipe::numbers(0); 128];
+    let mut call = 0;
+    while call < CALLS {
+        recipes[call] = RECIPES[call];
+        call += 1;
+    }
+    recipes
+};
+
+/// `sys_exit(struct pt_regs *regs, long ret)`.
+#[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
+pub fn syscall(ctx: BtfTracePointContext) -> i32 {
+    let regs: Ptr = ctx.arg(0);
+    let number = get::<u32>(regs, &field::REGS_CALL) & !X32_BIT;
+    let Some(table) = CALL_TABLE.get_ptr(0) else { return 0 };
+    if number >= CALL_NUMBERS as u32 {
+        return 0;
+    }
+    // SAFETY: the number is below the table's length.
+    let calls = unsafe { (&raw const (*table).calls).cast::<u16>().add(number as usize).read() };
+    // What nobody asks for ends here: this program runs after every system call of the machine.
+    if calls != 0 {
+        wanted(regs, ctx.arg(1), calls);
+    }
+    0
+}
+
+/// A call of a number that somebody asks for, natively or as a 32-bit call.
+#[inline(always)]
+fn wanted(regs: Ptr, ret: i64, calls: u16) {
+    // The present task by type where that can be had, for what is asked of most calls; what is asked of few
+    // goes by address, or all of it would be there twice.
+    let (task, is_compat, in_scope) = if CURRENT_IS_TYPED.load() != 0 {
+        // SAFETY: a helper without preconditions.
+        let task = Typed(unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const());
+        (task.0, is_compat(task), filter::in_scope(task::default_cgroup(task)))
+    } else {
+        // SAFETY: a helper without preconditions.
+        let task = Untyped(unsafe { bpf_get_current_task() } as Ptr);
+        (task.0, is_compat(task), filter::in_scope(task::default_cgroup(task)))
+    };
+    let call = u32::from(if is_compat { calls >> 8 } else { calls & 0xff }).wrapping_sub(1);
+    // A program that has started tells of itself; only what did not start is told here.
+    let has_started = ret >= 0 && (call == Call::execve as u32 || call == Call::execveat as u32);
+    if in_scope && call < CALLS as u32 && !has_started {
+        returned(Untyped(task), regs, ret, call, is_compat);
+    }
+}
+
+/// Whether the present call is a 32-bit one.
+#[inline(always)]
+fn is_compat(task: impl Access) -> bool {
+    field::TASK_STATUS.load() != ABSENT && task.read::<u32>(&field::TASK_STATUS) & TS_COMPAT != 0
+}
+
+/// A call that is wanted.
+#[inline(always)]
+fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool) {
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return };
+    let capture = Capture::new(scratch.cast(), size_of::<SyscallRecord>());
+    let record = capture.record().cast::<SyscallRecord>();
+    // What is written now need not be remembered, and tells the verifier nothing later.
+    // SAFETY (each write): the record's place in the scratch, aligned, has room for it.
+    unsafe {
+        (&raw mut (*record).header.op).write_volatile(call as u8);
+        (&raw mut (*record).task).write(task::key(task));
+        (&raw mut (*record).ret).write(ret);
+        (&raw mut (*record).tid).write(bpf_get_current_pid_tgid() as u32);
+        (&raw mut (*record).flags).write_volatile(if is_compat { flag::COMPAT } else { 0 });
+    }
+    if is_compat {
+        compat_arguments(capture, regs);
+    } else {
+        arguments(capture, regs);
+    }
+    if call == Call::openat2 as u32 {
+        // Flags, mode and resolve flags of `struct open_how` in place of the pointer to it and its size.
+        capture.read_arguments::<3>(2, capture.argument(2));
+    }
+    numbers(capture, record);
+    about_descriptor(capture, task, record, ret);
+    names(capture, task, record);
+    // In a loop of their own: what a walk begins with is then the same for the verifier whatever came before.
+    for place in 0..kept::PLACES {
+        let (dentry, mnt) = (capture.kept(place * 2) as Ptr, capture.kept(place * 2 + 1) as Ptr);
+        if !dentry.is_null() {
+            let kind = [PartKind::Dir, PartKind::Dir2, PartKind::FilePath][place];
+            capture.path(kind, Place { dentry, mnt }, capture.root());
+        }
+    }
+    // SAFETY: written above.
+    let op = unsafe { (&raw const (*record).header.op).read_volatile() };
+    let Some(len) = capture.len() else { return };
+    let Some(header) = emit::header(Sensor::Syscall, op) else { return };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*record).header).write(header) };
+    // SAFETY: all of it was written.
+    emit::output(Sensor::Syscall, unsafe { core::slice::from_raw_parts(capture.record(), len) });
+}
+
+/// What of the call under construction is captured.
+#[inline(always)]
+fn recipe(record: *mut SyscallRecord) -> &'static Recipe {
+    // SAFETY: the caller's record, of which this much is written.
+    let call = unsafe { (&raw const (*record).header.op).read_volatile() };
+    // SAFETY: within the table.
+    unsafe { &*RECIPE_OF.as_ptr().add(usize::from(call & 127)) }
+}
+
+/// The arguments that are carried as numbers.
+#[inline(always)]
+fn numbers(capture: Capture, record: *mut SyscallRecord) {
+    let count = recipe(record).numbers;
+    // SAFETY: a field of the caller's record.
+    unsafe { (&raw mut (*record).numbers).write(u16::from(count)) };
+    for index in 0..ARGUMENTS as u8 {
+        if index < count {
+            capture.number(capture.argument(index));
+        }
+    }
+}
+
+/// File or socket, address, data.
+#[inline(always)]
+fn about_descriptor(capture: Capture, task: Untyped, record: *mut SyscallRecord, ret: i64) {
+    for place in 0..kept::PLACES {
+        capture.keep(place * 2, 0);
+    }
+    let recipe = recipe(record);
+    let fd = match recipe.fd {
+        Fd::None => -1,
+        Fd::First => capture.argument(0) as i32,
+        Fd::Returned => ret as i32,
+    };
+    if fd >= 0 {
+        let file = descriptor::file(task, fd as u32);
+        if !file.is_null() && of_descriptor(capture, file, fd) {
+            keep_place(capture, kept::FILE, descriptor::place(file));
+        }
+    }
+    address(capture, recipe.address, record);
+    if recipe.data != NO_ARGUMENT && ret > 0 {
+        let from = capture.argument(recipe.data);
+        capture.user_bytes::<{ DATA_BYTES as u32 }>(PartKind::Data, from, ret as u64);
+    }
+}
+
+/// Paths and names, and what they are relative to.
+#[inline(always)]
+fn names(capture: Capture, task: Untyped, record: *mut SyscallRecord) {
+    capture.set_places(task.follow(&field::TASK_FS).address());
+    let recipe = recipe(record);
+    name(capture, task, recipe.path, PartKind::Path, kept::DIR);
+    name(capture, task, recipe.path2, PartKind::Path2, kept::DIR2);
+}
+
+#[inline(always)]
+fn arguments(capture: Capture, regs: Ptr) {
+    capture.set_argument(0, get(regs, &field::REGS_ARG1));
+    capture.set_argument(1, get(regs, &field::REGS_ARG2));
+    capture.set_argument(2, get(regs, &field::REGS_ARG3));
+    capture.set_argument(3, get(regs, &field::REGS_ARG4));
+    capture.set_argument(4, get(regs, &field::REGS_ARG5));
+    capture.set_argument(5, get(regs, &field::REGS_ARG6));
+}
+
+/// As [`arguments`], of a 32-bit call.
+#[inline(always)]
+fn compat_arguments(capture: Capture, regs: Ptr) {
+    let low = |field: &Global<u32>| u64::from(maybe::<u64>(regs, field).unwrap_or(0) as u32);
+    capture.set_argument(0, low(&field::REGS_COMPAT1));
+    capture.set_argument(1, low(&field::REGS_COMPAT2));
+    capture.set_argument(2, low(&field::REGS_COMPAT3));
+    capture.set_argument(3, low(&field::REGS_COMPAT4));
+    capture.set_argument(4, low(&field::REGS_COMPAT5));
+    capture.set_argument(5, low(&field::REGS_COMPAT6));
+}
+
+/// What a descriptor stands for; returns whether it has a path.
+#[inline(always)]
+fn of_descriptor(capture: Capture, file: Ptr, fd: i32) -> bool {
+    if !descriptor::is_socket(file) {
+        if let Some(out) = capture.fixed(PartKind::File) {
+            descriptor::facts(file, fd, out);
+        }
+        return true;
+    }
+    let sock = descriptor::sock(file);
+    if let Some(out) = capture.fixed(PartKind::Socket) {
+        descriptor::socket_facts(sock, fd, out);
+    }
+    if descriptor::family(sock) == AF_UNIX {
+        let (name, len) = descriptor::unix_name(sock);
+        if len != 0 {
+            capture.kernel_bytes::<UNIX_PATH_BYTES>(PartKind::UnixPath, name, len);
+        }
+    }
+    false
+}
+
+/// The address that was passed or filled in.
+#[inline(always)]
+fn address(capture: Capture, wanted: Address, record: *mut SyscallRecord) {
+    // SAFETY: a field of the caller's record.
+    let is_compat = || unsafe { (&raw const (*record).flags).read_volatile() } & flag::COMPAT != 0;
+    let (from, len) = match wanted {
+        Address::None => return,
+        Address::Second => (capture.argument(1), capture.argument(2)),
+        Address::Fifth => (capture.argument(4), capture.argument(5)),
+        Address::FifthIn => (capture.argument(4), u64::from(peek_user::<u32>(capture.argument(5)))),
+        Address::Message if is_compat() => {
+            let [name, len] = peek_user::<[u32; 2]>(capture.argument(1));
+            (u64::from(name), u64::from(len))
+        }
+        // `struct user_msghdr { void *msg_name; int msg_namelen; … }`.
+        Address::Message => {
+            let [name, len] = peek_user::<[u64; 2]>(capture.argument(1));
+            (name, len)
+        }
+    };
+    // A length is an `int`.
+    let len = u64::from(len as u32);
+    if from != 0 && len != 0 {
+        capture.user_bytes::<{ ADDRESS_BYTES as u32 }>(PartKind::Address, from, len);
+    }
+}
+
+/// Reads the task's memory; what cannot be read is zero.
+#[inline(always)]
+fn peek_user<T: Copy>(from: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the source and fills the whole value, with zeros if it must.
+    unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, from as *const _) };
+    // SAFETY: as above.
+    unsafe { value.assume_init() }
+}
+
+/// A path or name that was passed, and what it is relative to.
+#[inline(always)]
+fn name(capture: Capture, task: Untyped, name: Name, kind: PartKind, dir: usize) {
+    if name.at == NO_ARGUMENT {
+        return;
+    }
+    let is_relative = capture.string(kind, capture.argument(name.at));
+    if !is_relative || name.from == NOT_A_PATH {
+        return;
+    }
+    let from = if name.from == CWD { AT_FDCWD } else { capture.argument(name.from) as i32 };
+    let place = if from == AT_FDCWD {
+        capture.cwd()
+    } else {
+        let file = descriptor::file(task, from as u32);
+        if file.is_null() {
+            return;
+        }
+        descriptor::place(file)
+    };
+    keep_place(capture, dir, place);
+}
