@@ -47,6 +47,8 @@ pub struct Config {
     pub output: crate::export::stdout::StdoutConfig,
     /// What rules that matched tell, and whom. Options that Falco has too bear Falco's names.
     pub alerts: crate::export::alerts::AlertsConfig,
+    /// Falco rules, and which of them run.
+    pub rules: crate::rules::RulesConfig,
     /// Secrets in command lines, replaced before they leave the process.
     pub redaction: Redaction,
     /// The process table.

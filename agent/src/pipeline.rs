@@ -15,7 +15,6 @@
 //! what is still open → report what was on hold → encode → flush the exporters and the lines within [`FLUSH`] →
 //! answer no more requests.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the stages call it from the next step on"))]
 mod alerts;
 mod background;
 mod desk;
@@ -27,6 +26,7 @@ mod offline;
 mod outlet;
 mod recording;
 mod replay;
+mod rules;
 mod seed;
 mod stages;
 mod view;
@@ -38,6 +38,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tarsier_abi::Sensor;
+use tarsier_abi::syscall::Call;
 use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
@@ -50,6 +52,7 @@ use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
 use crate::kernel::{Kernel, LoadOptions};
+use crate::rules::Active;
 
 use background::Background;
 pub use desk::Desk;
@@ -61,6 +64,7 @@ use outlet::{Forms, Outlet, Sink};
 pub use recording::{RecordOptions, Recorded};
 use recording::{Recording, Target};
 pub use replay::{Replayed, replay};
+use rules::Rules;
 
 /// How long shutdown may take to send what is queued.
 pub const FLUSH: Duration = Duration::from_secs(4);
@@ -164,7 +168,9 @@ fn run_into(
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
-    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest)?)?;
+    let active = Active::load(&config.rules)?;
+    let calls = active.as_ref().map(Active::calls).unwrap_or_default();
+    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest, calls)?)?;
     // Before anything else speaks: what cannot work at all is one line.
     kernel.require_core()?;
     let waiter = Waiter::new()?;
@@ -185,12 +191,14 @@ fn run_into(
     };
     let exits = runtime.exits().clone();
     let sink = exits.otlp.map_or(Sink::None, Sink::Live);
-    let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
+    let forms = Forms::of_stdout(config, active.is_some(), &surroundings.identity.host_name);
     let lines =
         forms.as_ref().map(|_| outlet::stdout_outbox(config)).transpose().context("standard output")?;
     let printer = forms.zip(lines.clone());
     let printer = printer.map(|(forms, lines)| forms.printer(Box::new(lines), config));
     let outlet = Outlet::new(config, &surroundings, sink, printer)?.with_channels(exits.alerts);
+    let rules =
+        active.map(|active| Rules::new(config, active, &surroundings.identity.host_name)).transpose()?;
     let started = Instant::now();
     let sweep_interval: Duration = config.flows.interval.into();
     let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
@@ -202,7 +210,7 @@ fn run_into(
         bulk,
         waiter,
         pace: Pace::new(config.rings.drain_min.into(), config.rings.drain_max.into()),
-        feed: Feed { engine: Engine::new(config, &surroundings, outlet), recording: None },
+        feed: Feed { engine: Engine::new(config, &surroundings, rules, outlet), recording: None },
         clock,
         asleep: Asleep::new(),
         sweep: Sweep {
@@ -404,16 +412,24 @@ impl Pipeline {
     }
 }
 
-fn load_options(config: &Config, hierarchy: &Hierarchy, selftest: &SelfTest) -> anyhow::Result<LoadOptions> {
+fn load_options(
+    config: &Config,
+    hierarchy: &Hierarchy,
+    selftest: &SelfTest,
+    calls: Vec<Call>,
+) -> anyhow::Result<LoadOptions> {
     let scope = config.scope.cgroup.as_ref().map(|path| hierarchy.scope(Path::new(path))).transpose()?;
     let v1_controller = hierarchy.controller.as_ref().map(|name| (name.clone(), hierarchy.id));
+    // A program after every system call of the machine is attached only for a rule that needs it.
+    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || !calls.is_empty());
     Ok(LoadOptions {
-        sensors: config.sensors.on().collect(),
+        sensors: sensors.collect(),
         avoid: config.hooks.avoid.iter().map(|kind| (*kind).into()).collect(),
         scope,
         v1_controller,
         priority_bytes: u32::try_from(config.rings.priority_bytes.get())?,
         bulk_bytes: u32::try_from(config.rings.bulk_bytes.get())?,
+        calls,
         self_port: selftest.port(),
     })
 }

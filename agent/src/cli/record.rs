@@ -19,6 +19,7 @@ can be replayed.
 
 Examples:
   sudo tarsier record incident.tarsier --for 30s
+  sudo tarsier record incident.tarsier --rules /etc/falco/rules.d     with the system calls that rules ask for
   sudo tarsier record - --scope-cgroup /sys/fs/cgroup/system.slice | ssh other tarsier replay -")]
 pub(super) struct Args {
     /// The capture to write; - is standard output.
@@ -59,6 +60,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     loaded.config.ops.listen = Listen(None);
     loaded.config.ops.admin_socket.clear();
     loaded.config.otlp = OtlpConfig::default();
+    // Rules say what the kernel is asked to tell. Whom they would alert is for a replay to say.
+    loaded.config.alerts.stdout_output.enabled = false;
     let record =
         RecordOptions { path: args.file.clone(), max_bytes, force: args.force, anonymous: args.anonymous };
     let stop_after = args.capture.stop_after.map(Into::into);

@@ -23,6 +23,7 @@ Examples:
   tarsier replay incident.tarsier                                    show what happened
   tarsier replay incident.tarsier --output json | jq .               as JSON lines
   tarsier replay incident.tarsier --otlp-endpoint http://localhost:4317 --speed 1x
+  tarsier replay incident.tarsier --rules falco_rules.yaml            which rules would have matched
   tarsier replay incident.tarsier --info                             where it is from, whether it is whole")]
 pub(super) struct Args {
     /// The capture; - is standard input.
@@ -31,6 +32,10 @@ pub(super) struct Args {
     /// Configuration file (YAML). None is needed.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Falco rules to run: a file, or a folder of .yaml and .yml files; may be given several times. Only what was
+    /// recorded can match: see `tarsier record --rules`.
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
     #[command(flatten)]
     export: run::Export,
     /// How fast: max, 1x as it happened, 10x ten times as fast.
@@ -60,7 +65,8 @@ impl FromStr for Speed {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let capture = run::Capture { config: args.config.clone(), ..run::Capture::default() };
+    let capture =
+        run::Capture { config: args.config.clone(), rules: args.rules.clone(), ..run::Capture::default() };
     let run_args = run::Args { capture, export: args.export.clone(), ..run::Args::default() };
     let mut loaded = run_args.load()?;
     // The endpoints belong to an agent; a replay is none.

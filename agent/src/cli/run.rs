@@ -22,6 +22,9 @@ pub(super) struct Capture {
     /// Turn on exactly these sensors (see `tarsier sensors`).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = sensor)]
     pub(super) sensors: Option<Vec<Sensor>>,
+    /// Falco rules to run: a file, or a folder of .yaml and .yml files; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub(super) rules: Vec<PathBuf>,
     /// Stop after this time, as SIGTERM would.
     #[arg(long = "for", value_name = "DURATION")]
     pub(super) stop_after: Option<Duration>,
@@ -81,6 +84,10 @@ impl Args {
         if let Some(sensors) = &self.capture.sensors {
             config.sensors = Sensors::only(sensors);
             note("sensors", "--sensors");
+        }
+        if !self.capture.rules.is_empty() {
+            config.rules.files.clone_from(&self.capture.rules);
+            note("rules.files", "--rules");
         }
         if let Some(listen) = self.listen {
             config.ops.listen = listen;

@@ -48,11 +48,12 @@ metrics! {
     RecordsLost Counter "tarsier_records_lost_total" ["sensor", "reason"] "Records that did not reach their ring, by reason (ring_full, unreadable).";
     SequenceGaps Counter "tarsier_sequence_gaps_total" ["sensor"] "Records missing between two sequence numbers of a CPU, as seen when reading.";
     RecordsMalformed Counter "tarsier_records_malformed_total" ["kind"] "Records refused by the decoder, by kind.";
-    RecordsPanicked Counter "tarsier_records_panicked_total" ["stage"] "Records lost because a stage panicked on them, by stage (apply, flows, report, metrics).";
+    RecordsPanicked Counter "tarsier_records_panicked_total" ["stage"] "Records lost because a stage panicked on them, by stage (apply, flows, rules, report, metrics).";
     RecordsUnattributed Counter "tarsier_records_unattributed_total" ["sensor"] "Events whose process or container is not known.";
     Reports Counter "tarsier_reports_total" ["kind"] "Events reported, by kind: exec, fork and exit become logs, flow (a closed connection) a span, live (an open one, at a sweep) metrics.";
     RuleMatches Counter "tarsier_rule_matches_total" ["rule", "priority", "source"] "Events that a rule matched, whether or not an alert was told of them.";
     RuleWithheld Counter "tarsier_rule_withheld_total" ["rule", "cause"] "Matches of a rule of which no alert was told, by cause: throttled (alerts.throttle), grouped (alerts.group).";
+    RuleEvents Counter "tarsier_rule_events_total" [] "Events that rules were tried on.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" ["cause"] "Processes removed before their time, by cause: the table was full, or memory was short.";
     ProcessAnomalies Counter "tarsier_process_anomalies_total" ["kind"] "What the process table had to put up with: records repeated, missing or cut.";

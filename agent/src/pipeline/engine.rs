@@ -5,6 +5,7 @@ use tarsier_core::encode::Identity;
 
 use super::guard::{Stage, catch};
 use super::outlet::Outlet;
+use super::rules::Rules;
 use super::stages::Stages;
 use crate::capture::{Frame, Time};
 use crate::config::Config;
@@ -33,12 +34,17 @@ pub(super) struct Surroundings {
 }
 
 impl Engine {
-    pub(super) fn new(config: &Config, surroundings: &Surroundings, outlet: Outlet) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        surroundings: &Surroundings,
+        rules: Option<Rules>,
+        outlet: Outlet,
+    ) -> Self {
         let metrics_interval: std::time::Duration = config.metrics.interval.into();
         let metrics_interval_ns = u64::try_from(metrics_interval.as_nanos()).unwrap_or(u64::MAX);
         let now = surroundings.began;
         Self {
-            stages: Stages::new(config, surroundings.cpus, surroundings.socket_cgroups),
+            stages: Stages::new(config, surroundings.cpus, surroundings.socket_cgroups, rules),
             outlet,
             now,
             metrics_due_ns: now.boot_ns.saturating_add(metrics_interval_ns),

@@ -13,6 +13,8 @@ pub(super) enum Stage {
     Apply,
     /// The flow table.
     Flows,
+    /// The rules, and making alerts of what they find.
+    Rules,
     /// Printing and encoding a report.
     Report,
     /// The workload metrics.
@@ -20,12 +22,13 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    pub(super) const ALL: [Self; 4] = [Self::Apply, Self::Flows, Self::Report, Self::Metrics];
+    pub(super) const ALL: [Self; 5] = [Self::Apply, Self::Flows, Self::Rules, Self::Report, Self::Metrics];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Apply => "apply",
             Self::Flows => "flows",
+            Self::Rules => "rules",
             Self::Report => "report",
             Self::Metrics => "metrics",
         }
@@ -115,7 +118,7 @@ mod tests {
         guard.note(Stage::Flows, 3, catch(|| panic!("three records")));
         guard.note(Stage::Flows, 1, catch(|| panic!("{} more", 1)));
         let lost = Stage::ALL.map(|stage| guard.lost(stage));
-        assert_eq!(lost, [0, 4, 0, 0]);
+        assert_eq!(lost, [0, 4, 0, 0, 0]);
         assert_eq!(catch(|| panic!("{} more", 1)), Err("1 more".to_owned()));
     }
 }

@@ -9,12 +9,14 @@ use jiff::tz::TimeZone;
 use super::engine::{Engine, Surroundings};
 use super::guard::Stage;
 use super::outlet::{Forms, Outlet, Sink};
+use super::rules::Rules;
 use crate::capture::{About, Frame, ReadError, Reader};
 use crate::config::Config;
 use crate::export::Batch;
 use crate::export::alerts::line::LineForm;
 use crate::export::stdout::Style;
 use crate::host::identity::{self, HostFacts};
+use crate::rules::Active;
 
 /// What takes the lines of an [`Offline`] pipeline.
 pub type Lines = Box<dyn Write + Send>;
@@ -48,7 +50,10 @@ impl Offline {
         let printer = lines.map(|lines| forms().printer(lines, config));
         let sink = requests.map_or(Sink::None, Sink::Call);
         let outlet = Outlet::new(config, &surroundings, sink, printer)?;
-        Ok(Self { engine: Engine::new(config, &surroundings, outlet), finished: false })
+        let rules = Active::load(&config.rules)?
+            .map(|active| Rules::new(config, active, &surroundings.identity.host_name))
+            .transpose()?;
+        Ok(Self { engine: Engine::new(config, &surroundings, rules, outlet), finished: false })
     }
 
     /// Takes the next frame.

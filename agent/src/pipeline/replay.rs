@@ -12,9 +12,11 @@ use super::background::Background;
 use super::engine::Engine;
 use super::offline::surroundings;
 use super::outlet::{Forms, Outlet, Sink};
+use super::rules::Rules;
 use crate::capture::{Ending, Frame, Reader, Time};
 use crate::config::Config;
 use crate::kernel::wait::Waiter;
+use crate::rules::Active;
 
 /// What a replay came to.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +41,17 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, desk, Arc::clone(&stop), waiter.waker())?;
+    let active = Active::load(&config.rules)?;
     let exits = runtime.exits().clone();
     let sink = exits.otlp.map_or(Sink::None, Sink::Patient);
     let surroundings = surroundings(reader.about(), config);
     // A capture can wait for whoever reads.
-    let forms = Forms::of_stdout(config, false, &surroundings.identity.host_name);
+    let forms = Forms::of_stdout(config, active.is_some(), &surroundings.identity.host_name);
     let lines = forms.map(|forms| forms.printer(Box::new(std::io::stdout()), config));
     let outlet = Outlet::new(config, &surroundings, sink, lines)?.with_channels(exits.alerts);
-    let mut engine = Engine::new(config, &surroundings, outlet);
+    let rules =
+        active.map(|active| Rules::new(config, active, &surroundings.identity.host_name)).transpose()?;
+    let mut engine = Engine::new(config, &surroundings, rules, outlet);
     let began = surroundings.began;
     let pace = Pace { speed, start: Instant::now(), began, waiter, stop };
     let mut done = Replayed { records: 0, covered: Duration::ZERO, took: Duration::ZERO, ending: None };

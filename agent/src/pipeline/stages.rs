@@ -13,6 +13,7 @@ use tarsier_core::process::{self, Change, ProcessTable};
 
 use super::guard::{Guard, Stage, catch};
 use super::outlet::Outlet;
+use super::rules::{Rules, Tables};
 use crate::config::Config;
 
 /// Decoder, tables, and the vectors that carry one cycle's results between them.
@@ -22,6 +23,8 @@ pub(super) struct Stages {
     pub(super) cgroups: CgroupTable,
     pub(super) flows: Table,
     pub(super) aggregate: Aggregate,
+    /// None: there are no rules.
+    pub(super) rules: Option<Rules>,
     pub(super) totals: Totals,
     pub(super) guard: Guard,
     /// A socket's cgroup names its container; not so where containers live in v1 hierarchies.
@@ -60,7 +63,7 @@ pub(super) struct Totals {
 
 impl Stages {
     /// For records of CPUs `0..cpus`; `socket_cgroups`: a socket's cgroup names its container.
-    pub(super) fn new(config: &Config, cpus: usize, socket_cgroups: bool) -> Self {
+    pub(super) fn new(config: &Config, cpus: usize, socket_cgroups: bool, rules: Option<Rules>) -> Self {
         let linger: std::time::Duration = config.process.linger.into();
         let processes = process::Limits {
             processes: config.process.max_entries as usize,
@@ -74,6 +77,7 @@ impl Stages {
             cgroups: CgroupTable::new(enrich::Limits::default()),
             flows: Table::new(flows::Limits { connections, ..flows::Limits::default() }),
             aggregate: Aggregate::new(config.metrics.series_limit as usize),
+            rules,
             totals: Totals::default(),
             guard: Guard::default(),
             socket_cgroups,
@@ -87,12 +91,19 @@ impl Stages {
 
     /// One record of a ring. Malformed ones are counted by the decoder and skipped.
     pub(super) fn take(&mut self, record: &[u8], outlet: &mut Outlet) {
-        let caught = catch(|| {
-            if let Ok(event) = self.decoder.decode(record) {
-                self.apply(&event);
+        let mut stage = Stage::Apply;
+        let caught = catch(|| match self.decoder.decode(record) {
+            Ok(Event { header, body: Body::Syscall(call), .. }) => {
+                stage = Stage::Rules;
+                let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
+                if let Some(rules) = &mut self.rules {
+                    rules.syscall(&header, &call, tables, outlet);
+                }
             }
+            Ok(event) => self.apply(&event),
+            Err(_) => {}
         });
-        self.guard.note(Stage::Apply, 1, caught);
+        self.guard.note(stage, 1, caught);
         self.report_changes(outlet);
     }
 
@@ -134,6 +145,8 @@ impl Stages {
         match &event.body {
             Body::Tcp(tcp) => self.tcp.push((at_ns, *tcp)),
             Body::Cgroup(group) => self.apply_cgroup(group, at_ns),
+            // What is of no table is done with by now: see `take`.
+            Body::Syscall(_) => {}
             Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => {
                 self.note_lost_forks(at_ns);
                 self.processes.apply(event, &mut self.changes);
@@ -236,6 +249,17 @@ impl Stages {
             let workload = self.cgroups.lookup(process.cgroup);
             let report = Report { at_ns: change.at_ns, workload, what };
             self.guard.note(Stage::Report, 1, catch(|| outlet.report(&report)));
+            if let Some(rules) = &mut self.rules {
+                let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
+                let caught = catch(|| match what {
+                    What::Exec { process } => rules.exec(change.at_ns, process, tables, outlet),
+                    What::Exit { process, status } => {
+                        rules.exit(change.at_ns, process, status, tables, outlet);
+                    }
+                    What::Fork { .. } | What::Flow { .. } => {}
+                });
+                self.guard.note(Stage::Rules, 1, caught);
+            }
         }
     }
 

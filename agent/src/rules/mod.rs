@@ -1,9 +1,13 @@
-//! Rule files: where they are, and what is said of them.
+//! Rule files: where they are, what is said of them, and the set that runs.
 //!
 //! What they mean is `tarsier_core::rules`; here is the IO around it.
 
+mod active;
+mod config;
 mod files;
 mod report;
 
+pub use active::Active;
+pub use config::{Matching, Named, RulesConfig, Selection};
 pub use files::{Files, read};
 pub use report::{Report, to_json};

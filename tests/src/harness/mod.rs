@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod agent;
+pub mod alerts;
 pub mod attributes;
 pub mod cable;
 pub mod cgroup;

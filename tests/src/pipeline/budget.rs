@@ -5,8 +5,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Map, Value};
 
 use super::SCENE;
+use crate::harness::alerts::{Alerts, BARRIER};
 use crate::harness::ledger::Ledger;
-use crate::harness::scene::Scene;
 use crate::runner::{Context, Skip, Test};
 
 pub(super) const TESTS: &[Test] =
@@ -17,8 +17,9 @@ const TABLE: &str = include_str!("../../../ebpf/budget.txt");
 const VERIFIED: &str = "tarsier_program_verified_instructions";
 
 fn verified_instructions(context: &Context) -> anyhow::Result<()> {
-    let scene = Scene::new(context, "budget")?;
-    let ledger = scene.agent.ledger()?;
+    // A rule has all programs loaded.
+    let alerts = Alerts::new(context, "budget", BARRIER)?;
+    let ledger = alerts.agent.ledger()?;
     if ledger.sum(VERIFIED, &[])? == 0.0 {
         return Err(Skip("this kernel does not say what its verifier looked at (5.16)".to_owned()).into());
     }

@@ -4,6 +4,7 @@ mod cgroup;
 mod exec;
 mod exit;
 mod fork;
+mod syscall;
 mod tcp;
 
 use std::process::Command;
@@ -17,7 +18,7 @@ use crate::runner::{Context, Need, Test};
 
 /// Every test of a sensor.
 pub fn tests() -> Vec<Test> {
-    [exec::TESTS, fork::TESTS, exit::TESTS, cgroup::TESTS, tcp::TESTS].concat()
+    [exec::TESTS, fork::TESTS, exit::TESTS, cgroup::TESTS, tcp::TESTS, syscall::TESTS].concat()
 }
 
 /// What every test here needs.

@@ -17,6 +17,7 @@ pub mod condition;
 pub mod evaluate;
 pub mod event_set;
 pub mod event_types;
+pub mod facts;
 pub mod fields;
 pub mod format;
 pub mod getopt;

@@ -1,0 +1,75 @@
+//! The rules that run: read, loaded, selected and compiled.
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use sha2::{Digest, Sha256};
+use tarsier_abi::syscall::Call;
+use tarsier_core::rules::compile::Compiled;
+use tarsier_core::rules::facts;
+use tarsier_core::rules::ruleset::Ruleset;
+use tarsier_core::rules::select::select;
+
+use super::{Report, RulesConfig, files};
+
+/// A set of rules, ready to run.
+#[derive(Debug)]
+pub struct Active {
+    /// The rules.
+    pub set: Ruleset,
+    /// Those that are on, compiled.
+    pub compiled: Compiled,
+    /// Names this set: SHA-256 of the files in their order, in hexadecimal.
+    pub digest: String,
+}
+
+impl Active {
+    /// Reads and compiles what is configured; none: no files are. What is wrong with a rule is logged, with its place, and
+    /// costs that rule alone.
+    ///
+    /// # Errors
+    /// A path leads nowhere, or no rule at all could be loaded.
+    pub fn load(config: &RulesConfig) -> anyhow::Result<Option<Self>> {
+        if config.files.is_empty() {
+            return Ok(None);
+        }
+        let files = files::read(&config.files)?;
+        let sources = files.sources();
+        let mut set = Ruleset::load(&sources);
+        for unread in &files.unread {
+            tracing::error!("rules: {unread}");
+        }
+        let report = Report::new(&sources, false);
+        for problem in &set.problems {
+            let shown = report.show(problem);
+            if problem.is_error() {
+                tracing::error!("rules: {shown}");
+            } else {
+                tracing::warn!("rules: {shown}");
+            }
+        }
+        if set.rules.is_empty() {
+            bail!("no rule could be loaded: run `tarsier rules check` on the files");
+        }
+        let entries: Vec<_> = config.select.iter().map(super::config::Selection::entry).collect();
+        for idle in select(&mut set, &entries) {
+            tracing::warn!(?idle, "rules.select: no rule is of this name or tag");
+        }
+        let mut hash = Sha256::new();
+        for source in &sources {
+            hash.update(source.text);
+        }
+        let mut digest = String::new();
+        for byte in hash.finalize() {
+            // Writing to a string does not fail.
+            let _ = write!(digest, "{byte:02x}");
+        }
+        Ok(Some(Self { compiled: Compiled::new(&set), set, digest }))
+    }
+
+    /// The system calls that rules are about.
+    pub fn calls(&self) -> Vec<Call> {
+        let asked = |call: &Call| facts::kinds(*call).any(|kind| self.compiled.asks_for(kind));
+        Call::ALL.into_iter().filter(asked).collect()
+    }
+}

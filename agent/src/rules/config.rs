@@ -1,0 +1,65 @@
+//! The rules' section of the configuration file.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tarsier_core::rules::select::{Entry, Which};
+
+/// Which rules run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesConfig {
+    /// Rule files of Falco, and folders of them (all that ends in `.yaml` or `.yml`, by name), loaded as one set in
+    /// this order. None: no rules.
+    pub files: Vec<PathBuf>,
+    /// What becomes of an event that several rules match.
+    pub matching: Matching,
+    /// Switches rules on and off, one entry after the other; a later one wins.
+    pub select: Vec<Selection>,
+}
+
+/// What becomes of an event that several rules match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Matching {
+    /// Every rule tells.
+    #[default]
+    All,
+    /// The first rule tells, in the order of the files; what Falco does unless told otherwise.
+    First,
+}
+
+/// Switches rules on or off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// These run.
+    Enable(Named),
+    /// These do not.
+    Disable(Named),
+}
+
+/// Rules by name or by tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Named {
+    /// Those whose whole name this is; `*` stands for any text.
+    Rule(String),
+    /// Those that have this tag.
+    Tag(String),
+}
+
+impl Selection {
+    pub(super) fn entry(&self) -> Entry {
+        let (enable, named) = match self {
+            Self::Enable(named) => (true, named),
+            Self::Disable(named) => (false, named),
+        };
+        let which = match named {
+            Named::Rule(pattern) => Which::Rule(pattern.clone()),
+            Named::Tag(tag) => Which::Tag(tag.clone()),
+        };
+        Entry { enable, which }
+    }
+}

@@ -1,0 +1,212 @@
+//! System calls just as they are written, one line on stdin each, with one JSON line in answer: what a rule sees of a call
+//! depends on the very call and its very arguments, which libraries choose as they please.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use super::Say;
+
+/// Numbers by name, of this machine.
+macro_rules! numbers {
+    ($($name:ident $constant:ident)+) => { &[$((stringify!($name), libc::$constant)),+] };
+}
+const NUMBERS: &[(&str, libc::c_long)] = numbers! {
+    openat SYS_openat openat2 SYS_openat2 open_by_handle_at SYS_open_by_handle_at
+    name_to_handle_at SYS_name_to_handle_at mkdirat SYS_mkdirat unlinkat SYS_unlinkat renameat2 SYS_renameat2
+    linkat SYS_linkat symlinkat SYS_symlinkat fchmod SYS_fchmod fchmodat SYS_fchmodat mount SYS_mount umount2 SYS_umount2
+    chroot SYS_chroot chdir SYS_chdir dup SYS_dup dup3 SYS_dup3 close SYS_close memfd_create SYS_memfd_create
+    userfaultfd SYS_userfaultfd socket SYS_socket bind SYS_bind connect SYS_connect listen SYS_listen accept SYS_accept
+    accept4 SYS_accept4 sendto SYS_sendto sendmsg SYS_sendmsg recvfrom SYS_recvfrom recvmsg SYS_recvmsg
+    socketpair SYS_socketpair pipe2 SYS_pipe2 eventfd2 SYS_eventfd2
+    execve SYS_execve execveat SYS_execveat ptrace SYS_ptrace kill SYS_kill tkill SYS_tkill tgkill SYS_tgkill
+    getpid SYS_getpid gettid SYS_gettid getppid SYS_getppid prctl SYS_prctl setuid SYS_setuid setgid SYS_setgid
+    setreuid SYS_setreuid setregid SYS_setregid setresuid SYS_setresuid setresgid SYS_setresgid setns SYS_setns
+    unshare SYS_unshare init_module SYS_init_module finit_module SYS_finit_module delete_module SYS_delete_module
+    bpf SYS_bpf
+};
+/// Those that newer machines do without.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[(&str, libc::c_long)] = numbers! {
+    open SYS_open creat SYS_creat mkdir SYS_mkdir rmdir SYS_rmdir unlink SYS_unlink rename SYS_rename renameat SYS_renameat
+    link SYS_link symlink SYS_symlink chmod SYS_chmod dup2 SYS_dup2
+};
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[(&str, libc::c_long)] = &[];
+/// Newer than the library.
+const NEW: &[(&str, libc::c_long)] = &[("fchmodat2", 452)];
+
+/// Runs calls until stdin ends.
+///
+/// ```text
+/// NAME ARGUMENT…     the system call of this name (or number)
+/// 32 NUMBER ARGUMENT…  the same by the 32-bit entry (x86), by number
+/// ```
+/// An argument is a number (`-100`, `0x241`, `0o644`), `"text"` (its address, ended by NUL; no blanks in it), `hex:0a00…` (the
+/// address of these bytes), `zero:N` (the address of N zeros), `@LABEL` (what the line with that label returned), or
+/// `&LABEL` (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
+///
+/// Every answer is `{ret}`: what the kernel returned, negative error numbers included.
+pub fn run(say: Say<'_>) -> anyhow::Result<()> {
+    let mut caller = Caller::default();
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let ret = caller.obey(&line).with_context(|| line.clone())?;
+        say(&json!({ "ret": ret }))?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Caller {
+    returned: HashMap<String, i64>,
+    /// What arguments point to, until the end, by label if it has one.
+    memory: HashMap<String, Box<[u8]>>,
+    pages: Vec<Low>,
+}
+
+impl Caller {
+    fn obey(&mut self, line: &str) -> anyhow::Result<i64> {
+        let mut words = line.split_whitespace();
+        let mut name = words.next().context("an empty line")?;
+        let mut label = None;
+        if let Some((before, after)) = name.split_once('=') {
+            (label, name) = (Some(before), after);
+        }
+        if let (Some(label), Some(bytes)) = (label, name.strip_prefix("hex:")) {
+            self.memory.insert(label.to_owned(), of_hex(bytes)?);
+            return Ok(0);
+        }
+        let is_32 = name == "32";
+        if is_32 {
+            name = words.next().context("which call?")?;
+        }
+        let number = number_of(name).with_context(|| format!("no call {name}"))?;
+        let mut arguments = [0_i64; 6];
+        for (place, word) in words.enumerate() {
+            *arguments.get_mut(place).context("too many arguments")? = self.argument(word, is_32)?;
+        }
+        let ret = if is_32 { call_32(number, &arguments)? } else { call(number, &arguments) };
+        if let Some(label) = label {
+            self.returned.insert(label.to_owned(), ret);
+        }
+        Ok(ret)
+    }
+
+    fn argument(&mut self, word: &str, is_low: bool) -> anyhow::Result<i64> {
+        let bytes: Box<[u8]> = if let Some(label) = word.strip_prefix('@') {
+            return self.returned.get(label).copied().with_context(|| format!("nothing is called {label}"));
+        } else if let Some(label) = word.strip_prefix('&') {
+            let bytes = self.memory.get(label).with_context(|| format!("nothing is called {label}"))?;
+            return Ok(bytes.as_ptr() as i64);
+        } else if let Some(text) = word.strip_prefix('"') {
+            let text = text.strip_suffix('"').context("a text has an end")?;
+            CString::new(text)?.into_bytes_with_nul().into()
+        } else if let Some(bytes) = word.strip_prefix("hex:") {
+            of_hex(bytes)?
+        } else if let Some(count) = word.strip_prefix("zero:") {
+            vec![0; count.parse()?].into()
+        } else {
+            return number(word).with_context(|| format!("{word} is no argument"));
+        };
+        if is_low {
+            let page = Low::holding(&bytes)?;
+            let address = page.0 as i64;
+            self.pages.push(page);
+            return Ok(address);
+        }
+        let address = bytes.as_ptr() as i64;
+        self.memory.insert(format!("{}", self.memory.len()), bytes);
+        Ok(address)
+    }
+}
+
+fn number_of(name: &str) -> Option<libc::c_long> {
+    let known = NUMBERS.iter().chain(OLD).chain(NEW).find(|(known, _)| *known == name);
+    known.map(|(_, number)| *number).or_else(|| name.parse().ok())
+}
+
+fn number(word: &str) -> Option<i64> {
+    if let Some(hex) = word.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok();
+    }
+    match word.strip_prefix("0o") {
+        Some(octal) => i64::from_str_radix(octal, 8).ok(),
+        None => word.parse().ok(),
+    }
+}
+
+fn of_hex(text: &str) -> anyhow::Result<Box<[u8]>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        bail!("two digits a byte");
+    }
+    (0..text.len()).step_by(2).map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?)).collect()
+}
+
+fn call(number: libc::c_long, [a, b, c, d, e, f]: &[i64; 6]) -> i64 {
+    // SAFETY: whoever writes the line says what is called with what; memory that is pointed to lives on.
+    let ret = unsafe { libc::syscall(number, *a, *b, *c, *d, *e, *f) };
+    if ret == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { ret }
+}
+
+/// A call as a 32-bit program makes it.
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::unnecessary_wraps, reason = "other machines have no such entry")]
+fn call_32(number: libc::c_long, [a, b, c, d, e, _]: &[i64; 6]) -> anyhow::Result<i64> {
+    let ret: i64;
+    // SAFETY: as above; the kernel keeps all registers but r8 to r11 and the result (arch/x86/entry/entry_64_compat.S).
+    // rbx is the compiler's own and is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {b}, rbx", "int 0x80", "xchg {b}, rbx",
+            b = inout(reg) *a => _,
+            inlateout("rax") i64::from(number as i32) => ret,
+            in("rcx") *b, in("rdx") *c, in("rsi") *d, in("rdi") *e,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    Ok(i64::from(ret as i32))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn call_32(_: libc::c_long, _: &[i64; 6]) -> anyhow::Result<i64> {
+    bail!("this machine has no 32-bit entry")
+}
+
+/// Memory that a 32-bit call can point to.
+struct Low(*mut libc::c_void);
+
+/// Enough for any path.
+const LOW_BYTES: usize = 8192;
+
+impl Low {
+    fn holding(bytes: &[u8]) -> anyhow::Result<Self> {
+        #[cfg(target_arch = "x86_64")]
+        const LOW: libc::c_int = libc::MAP_32BIT;
+        #[cfg(not(target_arch = "x86_64"))]
+        const LOW: libc::c_int = 0;
+        if bytes.len() > LOW_BYTES {
+            bail!("too long");
+        }
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | LOW;
+        // SAFETY: a new mapping.
+        let page = unsafe {
+            libc::mmap(std::ptr::null_mut(), LOW_BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if page == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error()).context("mmap");
+        }
+        // SAFETY: the mapping is that long.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), page.cast(), bytes.len()) };
+        Ok(Self(page))
+    }
+}
+
+impl Drop for Low {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `holding`, with this length.
+        unsafe { libc::munmap(self.0, LOW_BYTES) };
+    }
+}
