@@ -64,7 +64,7 @@ impl What<'_> {
     }
 }
 
-/// The types of events that a call is, by position in [`NAMES`]: its own, and that of the older call that does the
+/// The types of events that a call is, by position in [`event_types::NAMES`]: its own, and that of the older call that does the
 /// same, so that rules which name only that one see it.
 pub fn kinds(call: Call) -> impl Iterator<Item = usize> {
     let older = match call {
