@@ -1,7 +1,7 @@
 //! Sensor `syscall`: system calls that rules are about, when they return.
 //!
 //! A record is a [`SyscallRecord`], its numbers (`u64` each), then parts: a [`Part`], `len` bytes, and the next one. Which
-//! numbers and parts a call has is its [`Recipe`], a row of [`for_each_call`]; the kernel side follows it, and user
+//! numbers and parts a call has is its [`Recipe`], a row of [`for_each_call`](crate::for_each_call); the kernel side follows it, and user
 //! space names by it what came.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
