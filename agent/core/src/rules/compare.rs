@@ -118,7 +118,8 @@ fn holds_at(value: Value<'_>, operator: Operator, pattern: &Pattern, place: usiz
     }
 }
 
-fn ordered(order: Ordering, operator: Operator) -> bool {
+/// Whether an order of two values is what an operator asks for.
+pub(super) fn ordered(order: Ordering, operator: Operator) -> bool {
     match operator {
         Operator::Equal | Operator::In | Operator::Intersects => order.is_eq(),
         Operator::NotEqual => order.is_ne(),

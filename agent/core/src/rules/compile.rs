@@ -1,24 +1,25 @@
 //! Rules as programs: one per type of event, in which every comparison is made at most once.
 //!
 //! For a type of event, what a rule says of `evt.type` is known, and what is left becomes a chain of comparisons: each knows
-//! where to go on if it is true and where if it is not. All rules of a type share their comparisons: those of one field
+//! where to go on if it is true and where if it is not. Where one rule is decided the next begins, past what was just
+//! asked. All rules of a type share their comparisons: those of one field
 //! stand in one `Column`, which is filled with one look at the field when the first of them is asked for. What an
 //! event does not ask for is never looked at.
 
 use rustc_hash::FxHashMap;
 
 use super::compare::{Pattern, Value};
-use super::condition::Operator;
 use super::evaluate::{self, Event};
 use super::event_types::{self, NAMES};
-use super::fields::Feed;
 use super::ruleset::Ruleset;
 use super::simplify::simplify;
 use super::typed::{Expr, FieldRef, Operand, Right, Test};
 
 mod column;
+mod order;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use column::Column;
 
@@ -32,18 +33,22 @@ pub struct Compiled {
 /// The rules of one type of event.
 #[derive(Debug, Default)]
 struct Program {
-    /// Where each rule's chain begins, with the rule's position in the set.
+    /// Where the first rule begins.
+    start: Target,
+    /// Each rule's position in the set, and where the next one begins; the last rule first.
     rules: Vec<(u32, Target)>,
     steps: Vec<Step>,
     columns: Vec<Column>,
-    /// By comparison: its column.
-    column_of: Vec<u32>,
+    /// How many comparisons there are.
+    tests: usize,
 }
 
 /// One comparison, and where to go on.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     test: u32,
+    /// The column that the comparison is in.
+    column: u32,
     if_true: Target,
     if_false: Target,
 }
@@ -53,25 +58,35 @@ struct Step {
 struct Target(u32);
 
 impl Target {
-    const MATCH: Self = Self(u32::MAX);
-    const NO_MATCH: Self = Self(u32::MAX - 1);
+    /// All rules are decided.
+    const END: Self = Self(u32::MAX);
+    /// Set where a rule matches: the rest is its place in the program.
+    const MATCH: u32 = 1 << 31;
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::END
+    }
 }
 
 /// Memory of an evaluation, to be used for one event after the other.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// By comparison: whether it is true. Meaningful where its column is filled.
-    bits: Vec<u64>,
-    filled: Vec<u64>,
+    /// By column: whether its comparisons have been made.
+    is_made: Vec<bool>,
+    /// By comparison: whether it is true. Meaningful where its column has been made.
+    is_true: Vec<bool>,
 }
 
 impl Scratch {
     fn clear(&mut self, program: &Program) {
-        let words = |len: usize| len.div_ceil(64);
-        self.bits.clear();
-        self.bits.resize(words(program.column_of.len()), 0);
-        self.filled.clear();
-        self.filled.resize(words(program.columns.len()), 0);
+        let clear = |flags: &mut Vec<bool>, len: usize| {
+            flags.clear();
+            flags.resize(len, false);
+        };
+        clear(&mut self.is_made, program.columns.len());
+        clear(&mut self.is_true, program.tests);
     }
 }
 
@@ -87,7 +102,7 @@ impl Compiled {
                 let kind = event_types::find(name).and_then(|kind| building.get_mut(kind));
                 let expr = simplify(&of_type(&ready.expr, name)).expr;
                 if let Some(builder) = kind {
-                    builder.add(place as u32, &expr);
+                    builder.add(place as u32, expr);
                 }
             }
         }
@@ -110,27 +125,33 @@ impl Compiled {
     ) {
         let Some(Some(program)) = self.programs.get(kind) else { return };
         scratch.clear(program);
-        for (place, start) in &program.rules {
-            if program.run(*start, event, scratch) && !found(*place) {
-                return;
+        let mut at = program.start;
+        while at != Target::END {
+            at = program.run(at, event, scratch);
+            if at != Target::END {
+                let (place, next) = program.rules[(at.0 & !Target::MATCH) as usize];
+                if !found(place) {
+                    return;
+                }
+                at = next;
             }
         }
     }
 }
 
 impl Program {
-    fn run(&self, mut at: Target, event: &impl Event, scratch: &mut Scratch) -> bool {
+    /// Goes on from `at` until a rule matches or all are decided.
+    fn run(&self, mut at: Target, event: &impl Event, scratch: &mut Scratch) -> Target {
+        let Scratch { is_made, is_true } = scratch;
         while let Some(step) = self.steps.get(at.0 as usize) {
-            let column = self.column_of[step.test as usize];
-            let (word, bit) = (column as usize / 64, column % 64);
-            if scratch.filled[word] >> bit & 1 == 0 {
-                scratch.filled[word] |= 1 << bit;
-                self.columns[column as usize].fill(event, &mut scratch.bits);
+            let is_made = &mut is_made[step.column as usize];
+            if !*is_made {
+                *is_made = true;
+                self.columns[step.column as usize].fill(event, is_true);
             }
-            let is = scratch.bits[step.test as usize / 64] >> (step.test % 64) & 1 != 0;
-            at = if is { step.if_true } else { step.if_false };
+            at = if is_true[step.test as usize] { step.if_true } else { step.if_false };
         }
-        at == Target::MATCH
+        at
     }
 }
 
@@ -163,18 +184,21 @@ impl Event for OnlyType<'_> {
 /// Makes a program.
 #[derive(Default)]
 struct Builder {
+    /// The rules' positions and conditions, in order.
+    rules: Vec<(u32, Expr)>,
     program: Program,
-    /// Comparisons by what they say.
-    known: FxHashMap<String, u32>,
+    /// Comparisons, each with its column.
+    tests: Vec<(u32, Test)>,
+    /// Comparisons by what they say, with their columns.
+    known: FxHashMap<String, (u32, u32)>,
     /// Columns by what they look at.
     columns: FxHashMap<String, u32>,
 }
 
 impl Builder {
-    fn add(&mut self, place: u32, expr: &Expr) {
-        let start = self.chain(expr, Target::MATCH, Target::NO_MATCH);
-        if start != Target::NO_MATCH {
-            self.program.rules.push((place, start));
+    fn add(&mut self, place: u32, expr: Expr) {
+        if !matches!(expr, Expr::Constant(false)) {
+            self.rules.push((place, expr));
         }
     }
 
@@ -185,88 +209,66 @@ impl Builder {
             Expr::Constant(false) => if_false,
             Expr::Not(inner) => self.chain(inner, if_false, if_true),
             Expr::And(parts) => {
-                let parts = cheapest_first(parts);
+                let parts = order::all(parts);
                 parts.iter().rev().fold(if_true, |next, part| self.chain(part, next, if_false))
             }
             Expr::Or(parts) => {
-                let parts = cheapest_first(parts);
+                let parts = order::any(parts);
                 parts.iter().rev().fold(if_false, |next, part| self.chain(part, if_true, next))
             }
             Expr::Test(test) => {
-                let test = self.test(test);
-                self.program.steps.push(Step { test, if_true, if_false });
+                let (test, column) = self.test(test);
+                let if_true = self.past(test, if_true, |step| step.if_true);
+                let if_false = self.past(test, if_false, |step| step.if_false);
+                self.program.steps.push(Step { test, column, if_true, if_false });
                 Target(self.program.steps.len() as u32 - 1)
             }
         }
     }
 
-    /// The number of a comparison: an equal one has the same.
-    fn test(&mut self, test: &Test) -> u32 {
-        let what = format!("{:?} {:?} {:?} {:?}", test.left, test.operator, test.quantifier, test.right);
-        if let Some(&number) = self.known.get(&what) {
-            return number;
+    /// Where to go on from `at`, where the outcome of `test` is known.
+    fn past(&self, test: u32, mut at: Target, known: impl Fn(&Step) -> Target) -> Target {
+        while let Some(step) = self.program.steps.get(at.0 as usize).filter(|step| step.test == test) {
+            at = known(step);
         }
-        let number = self.program.column_of.len() as u32;
+        at
+    }
+
+    /// The number of a comparison and that of its column: equal ones have the same.
+    fn test(&mut self, test: &Test) -> (u32, u32) {
+        let what = format!("{:?} {:?} {:?} {:?}", test.left, test.operator, test.quantifier, test.right);
+        if let Some(&known) = self.known.get(&what) {
+            return known;
+        }
+        let number = self.tests.len() as u32;
         // A comparison with another value of the event stands alone, and so does one that costs: not to be made unless
         // it is asked for itself.
         let looks_at = match test.right {
             Right::Operand(_) => what.clone(),
-            _ if searches(test.operator) > 0 => what.clone(),
+            _ if order::searches(test.operator) => what.clone(),
             _ => format!("{:?}", test.left),
         };
-        let columns = &mut self.program.columns;
-        let column = *self.columns.entry(looks_at).or_insert_with(|| {
-            columns.push(Column::of(test));
-            columns.len() as u32 - 1
-        });
-        self.program.columns[column as usize].add(test, number);
-        self.program.column_of.push(column);
-        self.known.insert(what, number);
-        number
+        let next = self.columns.len() as u32;
+        let column = *self.columns.entry(looks_at).or_insert(next);
+        self.tests.push((column, test.clone()));
+        self.known.insert(what, (number, column));
+        (number, column)
     }
 
-    fn finish(self) -> Option<Program> {
-        (!self.program.rules.is_empty()).then_some(self.program)
-    }
-}
-
-/// Parts in the order in which they are asked: what is cheap first, and else as they are written.
-fn cheapest_first(parts: &[Expr]) -> Vec<&Expr> {
-    let mut ordered: Vec<&Expr> = parts.iter().collect();
-    ordered.sort_by_key(|part| cost(part));
-    ordered
-}
-
-/// What it costs to know a condition, in a measure of its own: a flag of the event is 1.
-fn cost(expr: &Expr) -> u32 {
-    match expr {
-        Expr::Constant(_) => 0,
-        Expr::Not(inner) => cost(inner),
-        // The first that decides ends it.
-        Expr::And(parts) | Expr::Or(parts) => parts.iter().map(cost).min().unwrap_or(0) + parts.len() as u32,
-        Expr::Test(test) => {
-            let field = match &test.left {
-                Operand::Field(reference) => match reference.field.feed {
-                    Feed::Event => 1,
-                    Feed::File => 3,
-                    Feed::Process => 4,
-                    Feed::Container => 5,
-                    _ => 12,
-                },
-                _ => 30,
-            };
-            field + searches(test.operator)
+    fn finish(mut self) -> Option<Program> {
+        for (place, expr) in std::mem::take(&mut self.rules).into_iter().rev() {
+            let is_match = Target(Target::MATCH | self.program.rules.len() as u32);
+            let next = self.program.start;
+            self.program.rules.push((place, next));
+            self.program.start = self.chain(&expr, is_match, next);
         }
-    }
-}
-
-/// What an operator costs that has to search in a text, in the same measure.
-fn searches(operator: Operator) -> u32 {
-    match operator {
-        Operator::Regex => 100,
-        Operator::Glob | Operator::IGlob | Operator::IContains => 20,
-        Operator::Contains | Operator::PathMatch => 6,
-        _ => 0,
+        let mut of_columns = vec![Vec::new(); self.columns.len()];
+        for (number, (column, test)) in self.tests.iter().enumerate() {
+            of_columns[*column as usize].push((number as u32, test));
+        }
+        self.program.columns = of_columns.iter().map(|tests| Column::new(tests)).collect();
+        self.program.tests = self.tests.len();
+        (!self.program.rules.is_empty()).then_some(self.program)
     }
 }
 
