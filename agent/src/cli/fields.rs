@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         if args.json {
             let line = json!({
                 "name": field.name, "type": field.kind.name(), "list": field.is_list, "argument": argument(field),
-                "from": feed(field.feed), "attribute": field.attribute, "doc": field.doc,
+                "from": feed(field.feed), "lacks": field.lacks, "attribute": field.attribute, "doc": field.doc,
             });
             writeln!(out, "{line}")?;
             continue;
@@ -32,6 +32,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let list = if field.is_list { "list of " } else { "" };
         writeln!(out, "{}{}", field.name, argument(field).unwrap_or_default())?;
         writeln!(out, "    {list}{}, from {}", field.kind.name(), feed(field.feed))?;
+        if let Some(lacks) = field.lacks {
+            writeln!(out, "    not given yet, for want of {lacks}")?;
+        }
         writeln!(out, "    {}", field.doc)?;
     }
     Ok(Exit::Ok)
@@ -82,6 +85,10 @@ mod tests {
         run(&Args { like: Some("aname".to_owned()), json: false }, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("proc.aname[N]?\n    text, from its ancestors\n    "), "{text}");
+        let mut out = Vec::new();
+        run(&Args { like: Some("proc.env".to_owned()), json: false }, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\n    not given yet, for want of the environment at exec\n"), "{text}");
     }
 
     /// `docs/reference/fields.md`.
@@ -92,7 +99,7 @@ mod tests {
 <!-- Generated from the code: `TARSIER_BLESS=1 cargo test -p tarsier fresh` rewrites this file. -->
 
 What the condition and the output of a rule can ask of an event (`tarsier fields`). Names and meanings are Falco's. A
-field without a value makes every comparison false; `?` behind an argument says that it may be left out.
+field without a value makes every comparison false, and one that is not given yet has none; `?` behind an argument says that it may be left out.
 
 | field | type | from | OpenTelemetry attribute | says |
 |---|---|---|---|---|
@@ -101,7 +108,7 @@ field without a value makes every comparison false; `?` behind an argument says 
         for field in fields::all() {
             writeln!(
                 page,
-                "| `{}{}` | {}{} | {} | {} | {} |",
+                "| `{}{}` | {}{} | {} | {} | {}{} |",
                 field.name,
                 argument(field).unwrap_or_default(),
                 if field.is_list { "list of " } else { "" },
@@ -109,6 +116,7 @@ field without a value makes every comparison false; `?` behind an argument says 
                 feed(field.feed),
                 field.attribute.map(|key| format!("`{key}`")).unwrap_or_default(),
                 field.doc,
+                field.lacks.map(|lacks| format!(" Not given yet, for want of {lacks}.")).unwrap_or_default(),
             )
             .expect("a string takes all that is written");
         }

@@ -12,7 +12,7 @@ use tarsier_core::flows::{Limits, Table};
 use tarsier_core::process::{self, ProcessTable};
 use zerocopy::FromBytes;
 
-use super::frames;
+use super::{frames, rules};
 
 /// Possible CPUs of the machine that the records claim to come from.
 const CPUS: usize = 4;
@@ -48,6 +48,7 @@ fn look_at(event: &Event<'_>) {
     match &event.body {
         Body::Exec(exec::Event::Exec(exec)) => look_at_exec(exec),
         Body::Cgroup(cgroup::Event { path, .. }) => assert!(path.len() <= usize::from(u16::MAX)),
+        Body::Syscall(call) => rules::ask(call),
         _ => {}
     }
 }

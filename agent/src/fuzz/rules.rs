@@ -1,17 +1,20 @@
 //! Rule files and their language, as people write them.
 
+use tarsier_core::enrich::{self, CgroupTable};
+use tarsier_core::event::{Process, syscall};
 use tarsier_core::rules::compare::Value;
 use tarsier_core::rules::compile::{Compiled, Scratch};
 use tarsier_core::rules::evaluate::{Event, evaluate};
 use tarsier_core::rules::event_set::event_set;
-use tarsier_core::rules::fields::Kind;
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What};
+use tarsier_core::rules::fields::{self, Kind};
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::problem::Problem;
 use tarsier_core::rules::render::Output;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::simplify::simplify;
 use tarsier_core::rules::text::Traced;
-use tarsier_core::rules::typed::{Argument, FieldRef};
+use tarsier_core::rules::typed::{Argument, FieldRef, Shape};
 use tarsier_core::rules::{check, event_types, format, grammar};
 
 /// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them. Compiled rules match
@@ -36,6 +39,62 @@ pub(super) fn files(input: &[u8]) {
         let on = set.rules.iter().enumerate().filter(|(_, ready)| ready.rule.is_enabled);
         let plain = on.filter(|(_, ready)| evaluate(&ready.expr, &sample)).map(|(place, _)| place);
         assert_eq!(found, plain.collect::<Vec<_>>());
+    }
+}
+
+/// Every field can be asked of every system call: it gives what its row says, and the same again.
+pub(super) fn ask(call: &syscall::Event<'_>) {
+    struct Nobody;
+    impl Lineage for Nobody {
+        fn parent(&self, _: &Process) -> Option<&Process> {
+            None
+        }
+    }
+    let (cgroups, cache) = (CgroupTable::new(enrich::Limits::default()), Cache::default());
+    let facts = Facts {
+        number: 1,
+        boot_ns: 0,
+        unix_ns: u64::MAX,
+        first_unix_ns: 0,
+        cpu: 0,
+        what: What::Syscall(call),
+        process: None,
+        lineage: &Nobody,
+        workload: cgroups.host(),
+        container: None,
+        users: &NoUsers,
+        host_name: "",
+        cache: &cache,
+    };
+    for (place, field) in fields::all().enumerate() {
+        let reference = FieldRef { field, place: place as u16, argument: None };
+        let indices = if field.argument == fields::Argument::None { 0 } else { 8 };
+        let indexed = (0..indices)
+            .map(|index| FieldRef { argument: Some(Argument::Index(index)), ..reference.clone() });
+        for reference in indexed.chain([reference.clone()]) {
+            let values = [(); 2].map(|()| {
+                let mut values = Vec::new();
+                facts.visit(&reference, &mut |value| {
+                    assert!(fits(field.kind, value), "{}: {value:?}", field.name);
+                    values.push(format!("{value:?}"));
+                });
+                values
+            });
+            assert_eq!(values[0], values[1], "{}", field.name);
+            assert!(reference.shape() != Shape::One || values[0].len() <= 1, "{}", field.name);
+        }
+    }
+}
+
+/// Whether a value is of a field's kind.
+fn fits(kind: Kind, value: Value<'_>) -> bool {
+    match value {
+        Value::Text(_) => matches!(kind, Kind::Text | Kind::Path | Kind::Bytes),
+        Value::Bool(_) => kind == Kind::Bool,
+        Value::Address(_) => matches!(kind, Kind::Address | Kind::Network),
+        Value::Number(_) => {
+            matches!(kind, Kind::Signed | Kind::Unsigned(_) | Kind::Port | Kind::Duration | Kind::Time)
+        }
     }
 }
 

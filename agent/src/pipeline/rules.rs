@@ -7,7 +7,7 @@ use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
 use tarsier_core::rules::compile::Scratch;
 use tarsier_core::rules::event_types;
-use tarsier_core::rules::facts::{Facts, Lineage, What, kinds};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What, kinds};
 
 use super::alerts::{Alerts, Match};
 use super::outlet::Outlet;
@@ -24,6 +24,7 @@ pub(super) struct Rules {
     exec: Vec<usize>,
     exit: Vec<usize>,
     scratch: Scratch,
+    cache: Cache,
     /// Positions of the rules that match the present event.
     found: Vec<u32>,
     host_name: String,
@@ -63,6 +64,7 @@ impl Rules {
             exec: of(What::Exec.name()),
             exit: of(What::Exit { status: 0 }.name()),
             scratch: Scratch::default(),
+            cache: Cache::default(),
             found: Vec::new(),
             host_name: host_name.to_owned(),
             events: 0,
@@ -124,6 +126,7 @@ impl Rules {
             self.first_unix_ns = unix_ns;
         }
         let workload = tables.cgroups.lookup(process.map_or(0, |process| process.cgroup));
+        self.cache.clear();
         let facts = Facts {
             number: self.events,
             boot_ns,
@@ -134,7 +137,10 @@ impl Rules {
             process,
             lineage: &tables,
             workload,
+            container: None,
+            users: &NoUsers,
             host_name: &self.host_name,
+            cache: &self.cache,
         };
         self.found.clear();
         let only_first = self.matching == Matching::First;

@@ -100,6 +100,11 @@ impl<'a> PathTail<'a> {
         Self { components, form }
     }
 
+    /// Its components, the last first, each ended by NUL.
+    pub fn components(&self) -> &'a [u8] {
+        self.components
+    }
+
     /// Where it begins.
     pub fn form(&self) -> PathForm {
         self.form

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod cgroup;
+mod container;
 mod entity;
 pub mod exec;
 pub mod exit;
@@ -14,6 +15,7 @@ mod origin;
 pub mod syscall;
 pub mod tcp;
 
+pub use container::{ContainerFacts, ImageFacts, Label, Mount, PodFacts};
 pub use entity::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload, WorkloadKind};
 pub use image::{Argv, Image, Strings};
 pub use origin::Origin;

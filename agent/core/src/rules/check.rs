@@ -11,7 +11,7 @@ use super::problem::{Code, Problem};
 use super::text::Span;
 use super::typed::{Argument, Expr, FieldRef, Network, Operand, Right, Test};
 
-mod services;
+pub(super) mod services;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,6 @@
 //! What there is to know of a happening: all that rules can ask of it.
+//!
+//! The fields of the table are read off it by the getters in their rows ([`super::getters`]).
 
 use tarsier_abi::syscall::Call;
 
@@ -6,7 +8,12 @@ use super::compare::Value;
 use super::evaluate::Event;
 use super::event_types;
 use super::typed::FieldRef;
-use crate::event::{Process, Workload, syscall};
+use crate::event::{ContainerFacts, Process, Workload, syscall};
+
+mod cache;
+
+pub use cache::Cache;
+pub(super) use cache::Kept;
 
 /// A happening.
 #[derive(Clone, Copy)]
@@ -29,8 +36,14 @@ pub struct Facts<'a> {
     pub lineage: &'a dyn Lineage,
     /// Where it belongs.
     pub workload: &'a Workload,
+    /// What more is known of its container.
+    pub container: Option<&'a ContainerFacts>,
+    /// What users and groups are called.
+    pub users: &'a dyn Users,
     /// `host.name`.
     pub host_name: &'a str,
+    /// Memory for texts of this event: cleared since the one before.
+    pub cache: &'a Cache,
 }
 
 /// What happened.
@@ -53,6 +66,38 @@ pub trait Lineage {
     fn parent(&self, process: &Process) -> Option<&Process>;
 }
 
+/// What users and groups are called where a process runs: in its root directory's `passwd` and `group`.
+pub trait Users {
+    /// The user with this id.
+    fn user(&self, process: &Process, uid: u32) -> Option<User<'_>>;
+    /// The name of the group with this id.
+    fn group(&self, process: &Process, gid: u32) -> Option<&str>;
+}
+
+/// A line of `passwd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Home directory.
+    pub home: &'a str,
+    /// Login shell.
+    pub shell: &'a str,
+}
+
+/// Knows no user and no group.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoUsers;
+
+impl Users for NoUsers {
+    fn user(&self, _: &Process, _: u32) -> Option<User<'_>> {
+        None
+    }
+    fn group(&self, _: &Process, _: u32) -> Option<&str> {
+        None
+    }
+}
+
 impl What<'_> {
     /// Its type, as `evt.type` says it.
     pub fn name(&self) -> &'static str {
@@ -64,8 +109,8 @@ impl What<'_> {
     }
 }
 
-/// The types of events that a call is, by position in [`event_types::NAMES`]: its own, and that of the older call that does the
-/// same, so that rules which name only that one see it.
+/// The types of events that a call is, by position in [`NAMES`](event_types::NAMES): its own, and that of the older call
+/// that does the same, so that rules which name only that one see it.
 pub fn kinds(call: Call) -> impl Iterator<Item = usize> {
     let older = match call {
         Call::creat | Call::open_by_handle_at => Some("open"),
@@ -75,17 +120,33 @@ pub fn kinds(call: Call) -> impl Iterator<Item = usize> {
     std::iter::once(call.name()).chain(older).filter_map(event_types::find)
 }
 
+impl<'a> Facts<'a> {
+    /// The system call, if it is one.
+    pub(super) fn syscall(&self) -> Option<&'a syscall::Event<'a>> {
+        match self.what {
+            What::Syscall(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Parent, grandparent and so on, as far as they are known.
+    pub(super) fn ancestors(&self) -> impl Iterator<Item = &'a Process> {
+        // Identities are the kernel's claim: a depth bounds what a circle of them could do.
+        const DEPTH: usize = 128;
+        let lineage = self.lineage;
+        let first = self.process.and_then(|process| lineage.parent(process));
+        std::iter::successors(first, move |process| lineage.parent(process)).take(DEPTH)
+    }
+
+    /// A moment of boot time, ns since 1970.
+    pub(super) fn unix_of(&self, boot_ns: u64) -> u64 {
+        self.unix_ns.wrapping_sub(self.boot_ns).wrapping_add(boot_ns)
+    }
+}
+
 impl Event for Facts<'_> {
     fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>)) {
-        match field.field.name {
-            "evt.type" => with(Value::Text(self.what.name().as_bytes())),
-            "proc.name" => {
-                if let Some(process) = self.process {
-                    with(Value::Text(process.image.comm()));
-                }
-            }
-            _ => {}
-        }
+        (field.field.getter)(self, field.argument.as_ref(), with);
     }
 }
 

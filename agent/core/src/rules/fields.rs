@@ -1,7 +1,7 @@
 //! The field table: everything that a rule can ask of an event.
 //!
 //! A row is a field: its name (Falco's), what kind of value it has, what its argument is, what feeds it, the
-//! OpenTelemetry attribute that says the same, and one sentence. `tarsier fields`, the reference
+//! getter that gives it (or what would have to be known), the OpenTelemetry attribute that says the same, and one sentence. `tarsier fields`, the reference
 //! and the checks of the loader all read these rows.
 
 mod container;
@@ -9,6 +9,8 @@ mod event;
 mod fd;
 mod process;
 mod user;
+
+use super::getters::{self, Getter};
 
 /// One field.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,10 @@ pub struct Field {
     pub place: Place,
     /// Where its value comes from.
     pub feed: Feed,
+    /// Gives it.
+    pub getter: Getter,
+    /// What would have to be known to give it; none: it is given.
+    pub lacks: Option<&'static str>,
     /// The OpenTelemetry attribute of the same meaning.
     pub attribute: Option<&'static str>,
     /// What it says, in one sentence.
@@ -145,9 +151,20 @@ pub fn find(name: &str) -> Option<(usize, &'static Field, Option<&str>)> {
 }
 
 /// Rows are written with these.
-const fn field(name: &'static str, kind: Kind, feed: Feed, doc: &'static str) -> Field {
+const fn field(name: &'static str, kind: Kind, feed: Feed, getter: Getter, doc: &'static str) -> Field {
     let (argument, place) = (Argument::None, Place::Anywhere);
-    Field { name, kind, argument, is_list: false, place, feed, attribute: None, doc }
+    Field { name, kind, argument, is_list: false, place, feed, getter, lacks: None, attribute: None, doc }
+}
+
+/// A field that nothing is known of yet: it has no value.
+const fn lacking(
+    name: &'static str,
+    kind: Kind,
+    feed: Feed,
+    lacks: &'static str,
+    doc: &'static str,
+) -> Field {
+    Field { lacks: Some(lacks), ..field(name, kind, feed, getters::nothing, doc) }
 }
 
 impl Field {

@@ -21,6 +21,7 @@ pub mod facts;
 pub mod fields;
 pub mod format;
 pub mod getopt;
+pub mod getters;
 pub mod glob;
 pub mod grammar;
 pub mod groups;

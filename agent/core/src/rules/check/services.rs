@@ -53,8 +53,14 @@ pub(super) fn port(name: &str) -> Option<u16> {
     SERVICES.get(place).map(|(_, port)| *port)
 }
 
+/// The service that a port is known for: of several names the first.
+pub(in crate::rules) fn name(port: u16) -> Option<&'static str> {
+    SERVICES.iter().find(|(_, known)| *known == port).map(|(name, _)| *name)
+}
+
 #[test]
 fn names_are_in_order() {
+    assert_eq!((name(443), name(143), name(4)), (Some("https"), Some("imap"), None));
     assert!(SERVICES.is_sorted_by_key(|(name, _)| name));
     assert_eq!((port("https"), port("domain"), port("nobody")), (Some(443), Some(53), None));
 }
