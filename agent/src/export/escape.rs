@@ -6,16 +6,14 @@ use super::put;
 /// not UTF-8 become escapes.
 pub(super) fn human(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\r' => out.extend_from_slice(b"\\r"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                '\\' => out.extend_from_slice(b"\\\\"),
-                _ if is_hostile(character) => put!(out, "\\u{{{:x}}}", u32::from(character)),
-                _ => push(out, character),
-            }
-        }
+        let special = |character| character == '\\' || is_hostile(character);
+        escaped(out, chunk.valid(), special, |out, character| match character {
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            _ => put!(out, "\\u{{{:x}}}", u32::from(character)),
+        });
         for byte in chunk.invalid() {
             put!(out, "\\x{byte:02x}");
         }
@@ -41,9 +39,7 @@ pub(super) fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends text as a JSON string has it, but without what only JSON needs: quotes around it, backslashes before
 /// quotes and backslashes in it. For lines of text, which must stay lines.
 pub(super) fn line(out: &mut Vec<u8>, text: &str) {
-    for character in text.chars() {
-        if is_hostile(character) { json_escape(out, character) } else { push(out, character) }
-    }
+    escaped(out, text, is_hostile, json_escape);
 }
 
 /// Appends a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD; what could act on a terminal
@@ -51,24 +47,35 @@ pub(super) fn line(out: &mut Vec<u8>, text: &str) {
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '"' => out.extend_from_slice(b"\\\""),
-                '\\' => out.extend_from_slice(b"\\\\"),
-                _ if is_hostile(character) => json_escape(out, character),
-                _ => push(out, character),
-            }
-        }
+        let special = |character| matches!(character, '"' | '\\') || is_hostile(character);
+        escaped(out, chunk.valid(), special, json_escape);
         if !chunk.invalid().is_empty() {
-            push(out, char::REPLACEMENT_CHARACTER);
+            out.extend_from_slice("\u{FFFD}".as_bytes());
         }
     }
     out.push(b'"');
 }
 
+/// Appends text with its `special` characters escaped; what lies between is copied as it is.
+fn escaped(out: &mut Vec<u8>, text: &str, special: impl Fn(char) -> bool, escape: fn(&mut Vec<u8>, char)) {
+    let mut rest = text;
+    while let Some(at) = rest.find(&special) {
+        let (plain, behind) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        let mut characters = behind.chars();
+        if let Some(character) = characters.next() {
+            escape(out, character);
+        }
+        rest = characters.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
 /// The escape of a character in a JSON string.
 fn json_escape(out: &mut Vec<u8>, character: char) {
     match character {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
         '\n' => out.extend_from_slice(b"\\n"),
         '\r' => out.extend_from_slice(b"\\r"),
         '\t' => out.extend_from_slice(b"\\t"),
@@ -85,6 +92,9 @@ fn json_escape(out: &mut Vec<u8>, character: char) {
 /// Characters that move the cursor, begin an escape sequence, break lines, hide, or turn the direction of what
 /// follows: all control characters, and the invisible format characters.
 fn is_hostile(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     character.is_control()
         || matches!(
             character,
@@ -98,8 +108,4 @@ fn is_hostile(character: char) -> bool {
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
-}
-
-fn push(out: &mut Vec<u8>, character: char) {
-    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }

@@ -7,7 +7,7 @@ const LONGEST_NS: u64 = 2_000_000_000;
 /// Since when a ring has not been read to where it stood when its cycle began.
 ///
 /// A record that is reserved and not submitted ends the reading of its ring. As a rule that is over in less than a
-/// microsecond, but a machine that is itself run by another, and since Linux 7.0 a task that is preempted in the midst of a
+/// microsecond, but a machine that is itself run by another, and in Linux 7.2 a task that is preempted in the midst of a
 /// program, take as long as others like. The end of a cycle says that everything older is in; connections that wait for
 /// their last record are given up then. So a cycle in which that is not true does not end: it is
 /// one with the next.

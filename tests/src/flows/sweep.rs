@@ -4,12 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use super::SCENE;
+use crate::harness::accounts::at_rest;
 use crate::harness::agent::Agent;
 use crate::harness::cgroup::Cgroup;
 use crate::harness::ledger::SKIPPED;
@@ -21,8 +21,6 @@ use crate::runner::{Context, Test};
 pub(super) const TESTS: &[Test] =
     &[Test { name: "sweep/busy_connections_are_never_taken_for_gone", needs: SCENE, run: busy }];
 
-/// All of it has arrived by then, in an emulated guest too.
-const DEADLINE: Duration = Duration::from_secs(90);
 /// Short connections made meanwhile.
 const SHORT: usize = 10_000;
 /// Bytes that each of the long ones sends: several seconds' worth.
@@ -53,16 +51,10 @@ fn busy(context: &Context) -> anyhow::Result<()> {
         let [first, second] = long.map(said);
         Ok((said(short)?, [first?, second?].concat()))
     })?;
-    let expected = 2 * (short.len() + long.len());
-    receiver.wait("span of every socket", DEADLINE, |seen| (seen.spans.len() >= expected).then_some(()))?;
-    let ledger =
-        agent.wait_ledger("balanced ledger", ARRIVAL, |ledger| ledger.nothing_lost().map(|()| true))?;
+    let ledger = at_rest(&agent)?;
+    ledger.nothing_lost()?;
     let skipped = ledger.count(SKIPPED, &[("program", "tcp")])?;
-    receiver.look(|seen| {
-        pairs::prove(seen, &[short, long].concat(), skipped)?;
-        ensure!(seen.spans.len() == expected, "{} spans for {expected} sockets", seen.spans.len());
-        Ok(())
-    })
+    receiver.look(|seen| pairs::prove(seen, &[short, long].concat(), skipped))
 }
 
 /// Has the agent look at every connection: it does so for whoever asks, though not more often than it

@@ -161,7 +161,7 @@ impl Account {
 }
 
 /// Waits until nothing is under way.
-fn at_rest(agent: &Agent) -> anyhow::Result<Ledger> {
+pub fn at_rest(agent: &Agent) -> anyhow::Result<Ledger> {
     agent
         .wait_ledger("agent at rest", REST, |ledger| {
             let mut busy = 0;
@@ -199,7 +199,7 @@ fn caused(ledger: &Ledger, sensor: Sensor, done: Done) -> anyhow::Result<Option<
 }
 
 /// Runs that the kernel skipped of the sensor's programs: one for each kind of hook that it can have.
-fn skipped(ledger: &Ledger, sensor: Sensor) -> anyhow::Result<u64> {
+pub fn skipped(ledger: &Ledger, sensor: Sensor) -> anyhow::Result<u64> {
     let mut sum = 0;
     for program in ledger.values(ledger::SKIPPED, "program") {
         let rest = program.strip_prefix(sensor.name());

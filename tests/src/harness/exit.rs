@@ -1,5 +1,6 @@
-//! Waiting for a child process to end, as an event.
+//! Waiting for a process to end, as an event.
 
+use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,33 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Waits until `child` ends; an error if it has not by then.
 pub fn wait(child: &mut Child, deadline: Duration) -> anyhow::Result<ExitStatus> {
-    let raw = i32::try_from(child.id()).context("pids fit in i32")?;
-    let pid = Pid::from_raw(raw).context("a child has a pid")?;
     // The child is not reaped before `wait` below, so its pid cannot have gone to someone else.
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
-    if !readable(&pidfd, PollFlags::IN, deadline)? {
-        bail!("process {raw} is still running after {deadline:?}");
-    }
+    Process::open(child.id())?.ended(deadline)?;
     Ok(child.wait()?)
+}
+
+/// A process, whoever's child it is.
+pub struct Process {
+    pid: u32,
+    descriptor: OwnedFd,
+}
+
+impl Process {
+    /// The one that has `pid` now.
+    pub fn open(pid: u32) -> anyhow::Result<Self> {
+        let raw = i32::try_from(pid).context("pids fit in i32")?;
+        let raw = Pid::from_raw(raw).context("0 is no process")?;
+        let descriptor = pidfd_open(raw, PidfdFlags::empty()).context("pidfd_open")?;
+        Ok(Self { pid, descriptor })
+    }
+
+    /// Waits until it ends; an error if it has not by then.
+    pub fn ended(&self, deadline: Duration) -> anyhow::Result<()> {
+        if readable(&self.descriptor, PollFlags::IN, deadline)? {
+            return Ok(());
+        }
+        bail!("process {} is still running after {deadline:?}", self.pid)
+    }
 }
 
 /// Waits until one of `flags` holds on `fd`; false at the deadline.
