@@ -2,6 +2,7 @@
 
 mod budget;
 mod capture;
+mod channels;
 mod empty_root;
 mod exactly_once;
 mod floor;
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Test> {
         budget::TESTS,
         capture::TESTS,
         empty_root::TESTS,
+        channels::TESTS,
         top::TESTS,
         // The last one: it changes the kernel for good.
         lockdown::TESTS,
