@@ -76,7 +76,10 @@ impl Ends {
 pub(super) fn ends(event: &Event<'_>) -> Option<Ends> {
     let socket = event.socket.as_ref()?;
     let local = socket.local()?;
-    let own_peer = socket.peer().filter(|(address, port)| *port != 0 || !address.is_unspecified());
+    // A connection that was refused leaves the address behind, without the port; raw sockets have no ports.
+    let has_peer =
+        |(address, port): &End| *port != 0 || socket.facts.kind == RAW && !address.is_unspecified();
+    let own_peer = socket.peer().filter(has_peer);
     // What bind and listen are told is this end.
     let names_peer = !matches!(event.call, Call::bind | Call::listen);
     let peer = own_peer.or_else(|| event.ip_address().filter(|_| names_peer));

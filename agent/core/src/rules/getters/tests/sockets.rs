@@ -75,7 +75,12 @@ fn who_connects_is_the_client() {
         ("fd.connected", "false"),
         ("fd.name", "10.0.0.5:40000->1.2.3.4:443"),
     ]);
-    // It was refused: the peer is what was asked for.
+    // It was refused, which leaves an address without its port: the peer is what was asked for.
+    let refused = v4(1, ([0; 4], 40_000), ([1, 2, 3, 4], 0));
+    record(Call::connect, -111, &[3, 0, 16])
+        .socket(refused)
+        .part(PartKind::Address, &FAR_ADDRESS)
+        .gives(&[("fd.name", "0.0.0.0:40000->1.2.3.4:443"), ("fd.sport", "443")]);
     record(Call::connect, -111, &[3, 0, 16])
         .socket(v4(1, OWN, NONE))
         .part(PartKind::Address, &FAR_ADDRESS)
