@@ -11,6 +11,7 @@ mod identity;
 mod lockdown;
 mod preexisting;
 mod refusals;
+mod rule_fields;
 mod shutdown;
 mod surroundings;
 mod top;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Test> {
         empty_root::TESTS,
         channels::TESTS,
         top::TESTS,
+        rule_fields::TESTS,
         // The last one: it changes the kernel for good.
         lockdown::TESTS,
     ]
