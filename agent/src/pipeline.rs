@@ -168,7 +168,7 @@ fn run_into(
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
-    let active = Active::load(&config.rules)?;
+    let active = Active::load(&config.rules, config.alerts.priority.into())?;
     let calls = active.as_ref().map(Active::calls).unwrap_or_default();
     let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest, calls)?)?;
     // Before anything else speaks: what cannot work at all is one line.

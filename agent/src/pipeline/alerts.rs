@@ -33,7 +33,6 @@ type GroupKey = (u32, u32, Box<[u8]>);
 pub(super) struct Alerts {
     /// By the rule's position in the set.
     rules: Vec<Rule>,
-    floor: Priority,
     /// [`None`]: every alert is told.
     groups: Option<Groups<GroupKey>>,
     digest: String,
@@ -104,14 +103,12 @@ impl Alerts {
         });
         let window_ns = u64::try_from(config.group.window.get().as_nanos()).unwrap_or(u64::MAX);
         let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
-        Ok(Self { rules: rules.collect(), floor: config.priority.into(), groups, digest })
+        Ok(Self { rules: rules.collect(), groups, digest })
     }
 
     /// The rule at position `place` of the set matched.
     pub(super) fn matched<E: Event>(&mut self, place: u32, found: &Match<'_, E>, outlet: &mut Outlet) {
-        let Some(rule) = self.rules.get_mut(place as usize).filter(|rule| rule.priority <= self.floor) else {
-            return;
-        };
+        let Some(rule) = self.rules.get_mut(place as usize) else { return };
         rule.counts.matches += 1;
         let program = found.process.map_or(&b""[..], |process| process.image.exe());
         let key = || (place, found.workload.index, program.into());

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::bail;
 use sha2::{Digest, Sha256};
 use tarsier_abi::syscall::Call;
+use tarsier_core::event::alert::Priority;
 use tarsier_core::rules::compile::Compiled;
 use tarsier_core::rules::facts;
 use tarsier_core::rules::ruleset::Ruleset;
@@ -27,9 +28,11 @@ impl Active {
     /// Reads and compiles what is configured; none: no files are. What is wrong with a rule is logged, with its place, and
     /// costs that rule alone.
     ///
+    /// Rules less than `floor` are off: nobody would be told, and they must not take an event from another rule.
+    ///
     /// # Errors
     /// A path leads nowhere, or no rule at all could be loaded.
-    pub fn load(config: &RulesConfig) -> anyhow::Result<Option<Self>> {
+    pub fn load(config: &RulesConfig, floor: Priority) -> anyhow::Result<Option<Self>> {
         if config.files.is_empty() {
             return Ok(None);
         }
@@ -55,6 +58,9 @@ impl Active {
         for idle in select(&mut set, &entries) {
             tracing::warn!(?idle, "rules.select: no rule is of this name or tag");
         }
+        for ready in &mut set.rules {
+            ready.rule.is_enabled &= ready.rule.priority <= floor;
+        }
         let mut hash = Sha256::new();
         for source in &sources {
             hash.update(source.text);
@@ -71,5 +77,28 @@ impl Active {
     pub fn calls(&self) -> Vec<Call> {
         let asked = |call: &Call| facts::kinds(*call).any(|kind| self.compiled.asks_for(kind));
         Call::ALL.into_iter().filter(asked).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_below_the_floor_are_off_and_ask_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let rule = |name: &str, call: &str, priority: &str| {
+            format!(
+                "- rule: {name}\n  desc: d\n  condition: evt.type = {call}\n  output: o\n  priority: {priority}\n"
+            )
+        };
+        let path = directory.path().join("r.yaml");
+        std::fs::write(&path, rule("a", "setns", "WARNING") + &rule("b", "unshare", "NOTICE")).unwrap();
+        let config = RulesConfig { files: vec![path], ..RulesConfig::default() };
+        let calls = |floor| Active::load(&config, floor).unwrap().unwrap().calls();
+        assert_eq!(calls(Priority::Debug), [Call::setns, Call::unshare]);
+        assert_eq!(calls(Priority::Notice), [Call::setns, Call::unshare]);
+        assert_eq!(calls(Priority::Warning), [Call::setns]);
+        assert_eq!(calls(Priority::Error), []);
     }
 }

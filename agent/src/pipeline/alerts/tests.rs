@@ -186,15 +186,6 @@ fn a_match_is_a_log_too() {
     assert!(!format!("{record:?}").contains("hunter2"));
 }
 
-#[test]
-fn less_than_the_priority_is_not_told() {
-    let both = |yaml: &str| told(yaml, &[0, 1], &OPEN, None).len();
-    assert_eq!(both(PLAIN), 2);
-    assert_eq!(both("alerts: {priority: warning}"), 1);
-    assert_eq!(both("alerts: {priority: critical}"), 0);
-    assert_eq!(both("alerts: {priority: info}"), 2);
-}
-
 /// `s` seconds.
 const fn ns(s: u64) -> u64 {
     s * 1_000_000_000
