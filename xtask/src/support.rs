@@ -114,8 +114,8 @@ fn page(runs: &[(String, Run)]) -> Result<String> {
     );
     text.push_str(
         "Tarsier needs the features of [ADR 0006](adr/0006-kernel-floor-by-feature.md), which mainline has from 5.10 on, and \
-         compares no\nversion numbers. This is what the whole kernel suite gave on each kernel of `tests/kernels.toml` \
-         (`cargo xtask kernels --write`).\nGuests run in QEMU without hardware acceleration.\n\n\
+         compares no\nversion numbers. This is what the last run of the whole kernel suite without a failure gave on each kernel of\n\
+         `tests/kernels.toml` (`cargo xtask kernels --write`). Guests run in QEMU without hardware acceleration.\n\n\
          | name | release | passed | failed | skipped | on | at revision |\n|---|---|---|---|---|---|---|\n",
     );
     for (name, Run { date, revision, results }) in runs {
@@ -130,11 +130,15 @@ fn page(runs: &[(String, Run)]) -> Result<String> {
          ([ADR 0008](adr/0008-hook-alternatives.md)).\n\n",
     );
     hooks(runs, &mut text)?;
-    text.push_str("\n## What is skipped, and why\n\n| kernel | test | reason |\n|---|---|---|\n");
+    text.push_str("\n## What is skipped, and why\n\n| test | reason | kernels |\n|---|---|---|\n");
+    let mut skipped: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (name, run) in runs {
         for (test, reason) in &run.results.skipped {
-            writeln!(text, "| {name} | `{test}` | {reason} |")?;
+            skipped.entry((test, reason)).or_default().push(name);
         }
+    }
+    for ((test, reason), kernels) in skipped {
+        writeln!(text, "| `{test}` | {reason} | {} |", kernels.join(", "))?;
     }
     text.push_str(
         "\n## What the verifier looked at\n\nInstructions per program; - where the kernel does not say (before 5.16) or \
