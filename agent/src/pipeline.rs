@@ -39,7 +39,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tarsier_abi::Sensor;
-use tarsier_abi::syscall::Call;
 use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
@@ -51,7 +50,7 @@ use crate::host::{self, cgroups::Hierarchy, identity, memory::Meter};
 use crate::kernel::ring::Ring;
 use crate::kernel::selftest::{self, SelfTest};
 use crate::kernel::wait::{Pace, Waiter};
-use crate::kernel::{Kernel, LoadOptions};
+use crate::kernel::{Kernel, LoadOptions, Wanted};
 use crate::rules::Active;
 
 use background::Background;
@@ -169,8 +168,9 @@ fn run_into(
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
     let active = Active::load(&config.rules, config.alerts.priority.into())?;
-    let calls = active.as_ref().map(Active::calls).unwrap_or_default();
-    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest, calls)?)?;
+    let wanted = |active: &Active| Wanted { calls: active.calls(), plan: active.plan() };
+    let wanted = active.as_ref().map(wanted).unwrap_or_default();
+    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest, wanted)?)?;
     // Before anything else speaks: what cannot work at all is one line.
     kernel.require_core()?;
     let waiter = Waiter::new()?;
@@ -416,12 +416,12 @@ fn load_options(
     config: &Config,
     hierarchy: &Hierarchy,
     selftest: &SelfTest,
-    calls: Vec<Call>,
+    wanted: Wanted,
 ) -> anyhow::Result<LoadOptions> {
     let scope = config.scope.cgroup.as_ref().map(|path| hierarchy.scope(Path::new(path))).transpose()?;
     let v1_controller = hierarchy.controller.as_ref().map(|name| (name.clone(), hierarchy.id));
     // A program after every system call of the machine is attached only for a rule that needs it.
-    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || !calls.is_empty());
+    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || !wanted.calls.is_empty());
     Ok(LoadOptions {
         sensors: sensors.collect(),
         avoid: config.hooks.avoid.iter().map(|kind| (*kind).into()).collect(),
@@ -429,7 +429,7 @@ fn load_options(
         v1_controller,
         priority_bytes: u32::try_from(config.rings.priority_bytes.get())?,
         bulk_bytes: u32::try_from(config.rings.bulk_bytes.get())?,
-        calls,
+        wanted,
         self_port: selftest.port(),
     })
 }

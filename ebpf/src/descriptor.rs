@@ -2,7 +2,7 @@
 
 use tarsier_abi::{
     ABSENT,
-    syscall::{FileFacts, SocketFacts, file_flag, socket_flag},
+    syscall::{self, FileFacts, SocketFacts, file_flag, socket_flag},
 };
 
 use crate::{
@@ -75,6 +75,16 @@ fn mode(file: Untyped) -> u32 {
 #[inline(always)]
 pub fn is_socket(file: Ptr) -> bool {
     mode(Untyped(file)) & S_IFMT == S_IFSOCK
+}
+
+/// A socket's family and protocol in one word; 0 of what is none.
+#[inline(always)]
+pub fn socket_word(file: Ptr) -> u64 {
+    if file.is_null() || !is_socket(file) {
+        return 0;
+    }
+    let sock = sock(file);
+    syscall::socket_word(family(sock), Untyped(sock).read(&field::SOCK_PROTOCOL))
 }
 
 /// The `struct sock` of a socket's file; null if it has been let go.

@@ -16,6 +16,7 @@ mod kernel;
 mod maps;
 mod path;
 mod process;
+mod pushed;
 mod sensors;
 mod sequence;
 mod sock;

@@ -5,7 +5,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
-use tarsier_abi::{Ledger, SCRATCH_BYTES, syscall::CallTable, tcp::SweepBatch};
+use tarsier_abi::{
+    Ledger, SCRATCH_BYTES,
+    syscall::{CallTable, PATH_BYTES, PLANS, Plan},
+    tcp::SweepBatch,
+};
 
 /// Process and cgroup records. The agent sets the size before it loads the object.
 #[map]
@@ -43,6 +47,14 @@ pub static SEED_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_ma
 /// For the system call program.
 #[map]
 pub static SYSCALL_SCRATCH: PerCpuArray<[u8; crate::capture::BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where the system call program looks at a path before it captures anything.
+#[map]
+pub static PATH_SCRATCH: PerCpuArray<[u8; 8 + PATH_BYTES + 8]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What of each system call passes; one of them holds.
+#[map]
+pub static PLAN: Array<Plan> = Array::with_max_entries(PLANS, 0);
 
 /// Which system calls are wanted.
 #[map]

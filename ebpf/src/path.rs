@@ -87,6 +87,38 @@ pub fn walk(place: Place, root: Place, out: *mut u8, len: *mut u16) -> End {
     End::Truncated
 }
 
+/// The first two components of a place as seen from `root`: their dentries; null where there are fewer. None: it is not
+/// reached from there within [`PATH_DEPTH`] steps.
+#[inline(always)]
+pub fn top(place: Place, root: Place) -> Option<(Ptr, Ptr)> {
+    let Place { mut dentry, mut mnt } = place;
+    let mut mnt_root = root_of(mnt);
+    let (mut first, mut second) = (core::ptr::null(), core::ptr::null());
+    for _ in 0..PATH_DEPTH {
+        if dentry == root.dentry && mnt == root.mnt {
+            return Some((first, second));
+        }
+        if dentry == mnt_root {
+            let mount = mount_of(mnt);
+            let above = peek_ptr(mount, field::MOUNT_PARENT.load());
+            if above == mount {
+                return None;
+            }
+            dentry = peek_ptr(mount, field::MOUNT_MOUNTPOINT.load());
+            mnt = above.wrapping_add(field::MOUNT_MNT.load() as usize);
+            mnt_root = root_of(mnt);
+            continue;
+        }
+        let parent = peek_ptr(dentry, field::DENTRY_PARENT.load());
+        if parent == dentry {
+            return None;
+        }
+        (first, second) = (dentry, first);
+        dentry = parent;
+    }
+    None
+}
+
 /// The root dentry of a mount.
 #[inline(always)]
 fn root_of(mnt: Ptr) -> Ptr {

@@ -8,7 +8,7 @@ use tarsier_abi::Sensor;
 use super::{Exit, Refusal};
 use crate::kernel::btf::Btf;
 use crate::kernel::load::BTF_PATH;
-use crate::kernel::{Kernel, LoadOptions, SensorState, features};
+use crate::kernel::{Kernel, LoadOptions, SensorState, Wanted, features};
 use crate::ops::admin::DEFAULT_SOCKET;
 use crate::ops::doctor::{Check, Status, checks, sensor};
 
@@ -72,7 +72,7 @@ fn sensors() -> Vec<Check> {
         v1_controller: None,
         priority_bytes: 64 << 10,
         bulk_bytes: 64 << 10,
-        calls: Vec::new(),
+        wanted: Wanted::default(),
         self_port: 0,
     };
     match Kernel::load(&options) {

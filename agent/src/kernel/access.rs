@@ -6,12 +6,12 @@ use aya::Pod;
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::{Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
 use tarsier_abi::Ledger;
-use tarsier_abi::syscall::{Call, CallTable};
+use tarsier_abi::syscall::{CallTable, PLANS, Plan};
 use tarsier_abi::tcp::SweepBatch;
 
 use super::calls;
 use super::info::{ProgramStats, program_stats};
-use super::load::{Kernel, LoadError, PRIORITY, ring_names};
+use super::load::{Kernel, LoadError, PRIORITY, Wanted, ring_names};
 use super::programs::SWEEP_PROGRAM;
 use super::ring::Ring;
 
@@ -76,10 +76,17 @@ impl Kernel {
         Ok(Array::<_, u64>::try_from(map)?.set(0, asleep_ns, 0)?)
     }
 
-    /// Tells the programs which system calls to tell of.
-    pub fn set_calls(&mut self, wanted: &[Call]) -> Result<(), aya::EbpfError> {
+    /// Tells the programs which system calls to tell of, and what of them: from one moment to the next all of it, since the
+    /// plan that holds is not the one that is written.
+    pub fn set_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
+        let next = (self.plan + 1) % PLANS;
+        let map = self.ebpf.map_mut("PLAN").ok_or_else(|| missing_map("PLAN"))?;
+        Array::<_, PodPlan>::try_from(map)?.set(next, PodPlan(*wanted.plan), 0)?;
         let map = self.ebpf.map_mut("CALL_TABLE").ok_or_else(|| missing_map("CALL_TABLE"))?;
-        Ok(Array::<_, PodCalls>::try_from(map)?.set(0, PodCalls(calls::table(wanted)), 0)?)
+        let table = calls::table(&wanted.calls, next);
+        Array::<_, PodCalls>::try_from(map)?.set(0, PodCalls(table), 0)?;
+        self.plan = next;
+        Ok(())
     }
 
     /// Runs the sweep program on one batch, in place.
@@ -105,6 +112,12 @@ impl Kernel {
 struct PodCalls(CallTable);
 // SAFETY: integers without padding.
 unsafe impl Pod for PodCalls {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodPlan(Plan);
+// SAFETY: integers; what lies between them is never read.
+unsafe impl Pod for PodPlan {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]

@@ -120,9 +120,9 @@ const NUMBERS: &[(Call, &[u16], &[u16])] = &[
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const NUMBERS: &[(Call, &[u16], &[u16])] = &[];
 
-/// The table in which exactly these calls are wanted.
-pub(super) fn table(wanted: &[Call]) -> CallTable {
-    let mut table = CallTable { calls: [0; CALL_NUMBERS] };
+/// The table in which exactly these calls are wanted, and what of them by this plan.
+pub(super) fn table(wanted: &[Call], plan: u32) -> CallTable {
+    let mut table = CallTable { calls: [0; CALL_NUMBERS], plan };
     for (call, native, compat) in NUMBERS.iter().filter(|(call, ..)| wanted.contains(call)) {
         let mark = *call as u16 + 1;
         native.iter().for_each(|number| table.calls[usize::from(*number)] |= mark);
@@ -162,12 +162,12 @@ mod tests {
             (Call::userfaultfd, libc::SYS_userfaultfd),
         ];
         for (call, number) in known {
-            let table = table(&[call]);
+            let table = table(&[call], 0);
             let entry = table.calls[usize::try_from(number).unwrap()];
             assert_eq!(entry & 0xff, call as u16 + 1, "{}", call.name());
             assert_eq!(table.calls.iter().filter(|entry| **entry & 0xff != 0).count(), 1);
         }
         assert_eq!(NUMBERS.len(), tarsier_abi::syscall::CALLS);
-        assert!(table(&[]).calls.iter().all(|entry| *entry == 0));
+        assert!(table(&[], 0).calls.iter().all(|entry| *entry == 0));
     }
 }

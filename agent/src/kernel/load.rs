@@ -1,7 +1,7 @@
 //! The object into the kernel: globals filled in, maps sized, programs loaded, each sensor on its own.
 
 use aya::{Ebpf, EbpfLoader};
-use tarsier_abi::syscall::Call;
+use tarsier_abi::syscall::{Call, Plan};
 use tarsier_abi::{BULK_RINGS, FIELDS, Globals, HookKind, Sensor};
 
 use super::attach::{self, Placed};
@@ -89,15 +89,39 @@ pub struct LoadOptions {
     /// Size of each bulk ring, bytes (power of two, multiple of the page size).
     pub bulk_bytes: u32,
     /// System calls to tell of.
-    pub calls: Vec<Call>,
+    pub wanted: Wanted,
     /// Port of the self-test's connection, which passes any scope in the tcp iterator.
     pub self_port: u16,
+}
+
+/// System calls that are told, and what of them.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Which.
+    pub calls: Vec<Call>,
+    /// What of each may be dropped in the kernel.
+    pub plan: Box<Plan>,
+}
+
+impl Default for Wanted {
+    /// None.
+    fn default() -> Self {
+        Self { calls: Vec::new(), plan: Box::new(Plan::EVERYTHING) }
+    }
+}
+
+impl std::fmt::Debug for Wanted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Wanted").field("calls", &self.calls).finish_non_exhaustive()
+    }
 }
 
 /// The loaded object. Dropping it detaches everything.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) placed: Vec<Placed>,
+    /// Which plan of system calls holds.
+    pub(super) plan: u32,
     /// The names of attach points, until everything is attached.
     pub(super) btf: Option<aya::Btf>,
     /// Every sensor asked for, attached or not.
@@ -143,11 +167,12 @@ impl Kernel {
         let mut kernel = Self {
             ebpf,
             placed: Vec::new(),
+            plan: 0,
             btf: None,
             sensors: Vec::new(),
             fingerprint: offsets.fingerprint(),
         };
-        kernel.set_calls(&options.calls)?;
+        kernel.set_calls(&options.wanted)?;
         let states = options
             .sensors
             .iter()

@@ -18,7 +18,7 @@ pub mod selftest;
 pub mod wait;
 
 pub use hooks::SensorState;
-pub use load::{Kernel, LoadError, LoadOptions};
+pub use load::{Kernel, LoadError, LoadOptions, Wanted};
 
 /// The part of a kernel's BTF that the agent looks at, for tests on other kernels.
 pub fn reduced(btf: &btf::Btf) -> Vec<u8> {

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use sha2::{Digest, Sha256};
-use tarsier_abi::syscall::Call;
+use tarsier_abi::syscall::{Call, Plan};
 use tarsier_core::event::alert::Priority;
 use tarsier_core::rules::compile::Compiled;
 use tarsier_core::rules::facts;
+use tarsier_core::rules::need;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::select::select;
 
@@ -77,6 +78,11 @@ impl Active {
     pub fn calls(&self) -> Vec<Call> {
         let asked = |call: &Call| facts::kinds(*call).any(|kind| self.compiled.asks_for(kind));
         Call::ALL.into_iter().filter(asked).collect()
+    }
+
+    /// What the kernel may drop of them.
+    pub fn plan(&self) -> Box<Plan> {
+        Box::new(need::plan(&self.set))
     }
 }
 

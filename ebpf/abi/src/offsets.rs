@@ -130,6 +130,7 @@ macro_rules! for_each_field {
             (FS_PWD_MNT, "fs_struct", ["pwd.mnt"], 8, Sensor("exec"));
             (DENTRY_PARENT, "dentry", ["d_parent"], 8, Sensor("exec"));
             (DENTRY_NAME, "dentry", ["d_name.name"], 8, Sensor("exec"));
+            (DENTRY_LEN, "dentry", ["d_name.len"], 4, Sensor("syscall"));
             (MOUNT_MNT, "mount", ["mnt"], 0, Sensor("exec"));
             (MOUNT_PARENT, "mount", ["mnt_parent"], 8, Sensor("exec"));
             (MOUNT_MOUNTPOINT, "mount", ["mnt_mountpoint"], 8, Sensor("exec"));

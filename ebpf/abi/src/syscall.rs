@@ -193,6 +193,114 @@ pub const X32_BIT: u32 = 0x4000_0000;
 pub struct CallTable {
     /// By number.
     pub calls: [u16; CALL_NUMBERS],
+    /// Which of the [`PLANS`] holds.
+    pub plan: u32,
+}
+
+/// Plans are written in turns: one holds while the other is made.
+pub const PLANS: u32 = 2;
+/// Most filters of a plan.
+pub const FILTERS: usize = 16;
+/// Most alternatives of a filter.
+pub const ALTERNATIVES: usize = 16;
+
+/// What rules can be about, by call: what it lets pass is never less than what a rule can match.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Plan {
+    /// By [`Call`]: the filter's position plus one, 0 = everything passes.
+    pub of_call: [u8; 128],
+    /// The filters.
+    pub filters: [Filter; FILTERS],
+}
+
+impl Plan {
+    /// A plan by which everything passes.
+    pub const EVERYTHING: Self = Self { of_call: [0; 128], filters: [Filter::NOTHING; FILTERS] };
+}
+
+impl Filter {
+    /// A filter that nothing passes.
+    pub const NOTHING: Self =
+        Self { by_class: [0; CLASSES], alternatives: [Alternative::ANYTHING; ALTERNATIVES] };
+}
+
+impl Alternative {
+    /// It always holds.
+    pub const ANYTHING: Self = Self { head: 0, head_mask: 0, tail: 0, tail_mask: 0 };
+}
+
+/// What of a call passes: one of its alternatives has to hold.
+///
+/// An alternative is about a head and a tail, of eight bytes each. Of a call with one path: the path's first and last
+/// ones, of the path as it was passed and of the file's own. Of a call with a descriptor and no path:
+/// its socket's [`socket_word`], and what was returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Filter {
+    /// By [`class`]: the alternatives that are for it, one bit each.
+    pub by_class: [u32; CLASSES],
+    /// The alternatives.
+    pub alternatives: [Alternative; ALTERNATIVES],
+}
+
+/// Bits that have to be, where the masks are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Alternative {
+    /// Of the head.
+    pub head: u64,
+    /// Which bits of it count.
+    pub head_mask: u64,
+    /// Of the tail.
+    pub tail: u64,
+    /// Which bits of it count.
+    pub tail_mask: u64,
+}
+
+impl Alternative {
+    /// Whether it holds of what is known of a head and a tail: bits that are not known agree with anything.
+    #[inline(always)]
+    pub const fn holds(&self, head: Known, tail: Known) -> bool {
+        (head.bits ^ self.head) & self.head_mask & head.known == 0
+            && (tail.bits ^ self.tail) & self.tail_mask & tail.known == 0
+    }
+}
+
+/// Eight bytes, the first one lowest, and which of their bits are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The bytes.
+    pub bits: u64,
+    /// Which bits count.
+    pub known: u64,
+}
+
+/// What the filter of a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Its path.
+    Path,
+    /// Its socket, and what it returned.
+    Descriptor,
+    /// Only its class.
+    Outcome,
+}
+
+/// How many classes there are.
+pub const CLASSES: usize = 8;
+
+/// The class of a call: the access mode that a file is opened with (`O_ACCMODE`; 0 of other calls), and whether
+/// the call failed.
+#[inline(always)]
+pub const fn class(access: u32, failed: bool) -> usize {
+    ((access & 3) * 2 + failed as u32) as usize
+}
+
+/// A socket in eight bytes: family, protocol. 0 of what is no socket.
+#[inline(always)]
+pub const fn socket_word(family: u16, protocol: u16) -> u64 {
+    family as u64 | (protocol as u64) << 16
 }
 
 /// What of a call is captured. Arguments are counted from 0.
@@ -211,7 +319,12 @@ pub struct Recipe {
     pub address: Address,
     /// The data: the argument that points to it, else [`NO_ARGUMENT`]. As long as the call returned.
     pub data: u8,
+    /// The argument with the flags that a file is opened with; [`WRITES`]; else [`NO_ARGUMENT`].
+    pub flags: u8,
 }
+
+/// In place of flags: the file is opened to be written.
+pub const WRITES: u8 = 0xfe;
 
 /// Stands for an argument that a call does not have.
 pub const NO_ARGUMENT: u8 = u8::MAX;
@@ -287,6 +400,7 @@ impl Recipe {
             fd: Fd::None,
             address: Address::None,
             data: NO_ARGUMENT,
+            flags: NO_ARGUMENT,
         }
     }
     /// And a path or name.
@@ -309,6 +423,19 @@ impl Recipe {
     pub const fn data(self, data: u8) -> Self {
         Self { data, ..self }
     }
+    /// And flags of opening.
+    pub const fn opens(self, flags: u8) -> Self {
+        Self { flags, ..self }
+    }
+    /// What its filter is about.
+    pub const fn subject(&self) -> Subject {
+        match (self.path.at, self.flags, self.fd) {
+            // A path that nothing was opened by is text in the task's memory and nothing else.
+            (NO_ARGUMENT, NO_ARGUMENT, Fd::First | Fd::Returned) => Subject::Descriptor,
+            (NO_ARGUMENT, ..) | (_, NO_ARGUMENT, _) => Subject::Outcome,
+            _ => Subject::Path,
+        }
+    }
 }
 
 /// The calls: name (that of the type of event too), number as [`Call`], recipe.
@@ -317,11 +444,11 @@ macro_rules! for_each_call {
     ($callback:ident) => {
         $callback! {
             // Files.
-            (open, 0, Recipe::numbers(3).name(Name::path(0)).of(Fd::Returned));
-            (openat, 1, Recipe::numbers(4).name(Name::path_at(0, 1)).of(Fd::Returned));
-            (openat2, 2, Recipe::numbers(5).name(Name::path_at(0, 1)).of(Fd::Returned));
-            (creat, 3, Recipe::numbers(2).name(Name::path(0)).of(Fd::Returned));
-            (open_by_handle_at, 4, Recipe::numbers(3).of(Fd::Returned));
+            (open, 0, Recipe::numbers(3).name(Name::path(0)).of(Fd::Returned).opens(1));
+            (openat, 1, Recipe::numbers(4).name(Name::path_at(0, 1)).of(Fd::Returned).opens(2));
+            (openat2, 2, Recipe::numbers(5).name(Name::path_at(0, 1)).of(Fd::Returned).opens(2));
+            (creat, 3, Recipe::numbers(2).name(Name::path(0)).of(Fd::Returned).opens(WRITES));
+            (open_by_handle_at, 4, Recipe::numbers(3).of(Fd::Returned).opens(2));
             (mkdir, 5, Recipe::numbers(2).name(Name::path(0)));
             (mkdirat, 6, Recipe::numbers(3).name(Name::path_at(0, 1)));
             (rmdir, 7, Recipe::numbers(1).name(Name::path(0)));

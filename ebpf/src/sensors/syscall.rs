@@ -14,8 +14,9 @@ use aya_ebpf::{
 use tarsier_abi::{
     ABSENT, Sensor,
     syscall::{
-        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, NO_ARGUMENT,
-        NOT_A_PATH, Name, PartKind, RECIPES, Recipe, SyscallRecord, X32_BIT, flag,
+        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, Filter, Known,
+        NO_ARGUMENT, NOT_A_PATH, Name, PartKind, RECIPES, Recipe, Subject, SyscallRecord, WRITES, X32_BIT,
+        class, flag,
     },
 };
 
@@ -26,7 +27,7 @@ use crate::{
     kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe},
     maps::{CALL_TABLE, SYSCALL_SCRATCH},
     path::Place,
-    task,
+    pushed, task,
 };
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): the present call is a 32-bit one.
@@ -82,14 +83,16 @@ pub fn syscall(ctx: BtfTracePointContext) -> i32 {
     let calls = unsafe { (&raw const (*table).calls).cast::<u16>().add(number as usize).read() };
     // What nobody asks for ends here: this program runs after every system call of the machine.
     if calls != 0 {
-        wanted(regs, ctx.arg(1), calls);
+        // SAFETY: a field of a live map value.
+        let plan = unsafe { (&raw const (*table).plan).read() };
+        wanted(regs, ctx.arg(1), calls, plan);
     }
     0
 }
 
 /// A call of a number that somebody asks for, natively or as a 32-bit call.
 #[inline(always)]
-fn wanted(regs: Ptr, ret: i64, calls: u16) {
+fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32) {
     // The present task by type where that can be had, for what is asked of most calls; what is asked of few
     // goes by address, or all of it would be there twice.
     let (task, is_compat, in_scope) = if CURRENT_IS_TYPED.load() != 0 {
@@ -105,7 +108,7 @@ fn wanted(regs: Ptr, ret: i64, calls: u16) {
     // A program that has started tells of itself; only what did not start is told here.
     let has_started = ret >= 0 && (call == Call::execve as u32 || call == Call::execveat as u32);
     if in_scope && call < CALLS as u32 && !has_started {
-        returned(Untyped(task), regs, ret, call, is_compat);
+        returned(Untyped(task), regs, ret, call, is_compat, plan);
     }
 }
 
@@ -117,7 +120,7 @@ fn is_compat(task: impl Access) -> bool {
 
 /// A call that is wanted.
 #[inline(always)]
-fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool) {
+fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan: u32) {
     let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return };
     let capture = Capture::new(scratch.cast(), size_of::<SyscallRecord>());
     let record = capture.record().cast::<SyscallRecord>();
@@ -139,6 +142,11 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool) {
         // Flags, mode and resolve flags of `struct open_how` in place of the pointer to it and its size.
         capture.read_arguments::<3>(2, capture.argument(2));
     }
+    if let Some(filter) = pushed::filter_of(call, plan)
+        && !passes(capture, task, record, ret, filter)
+    {
+        return;
+    }
     numbers(capture, record);
     about_descriptor(capture, task, record, ret);
     names(capture, task, record);
@@ -158,6 +166,49 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool) {
     unsafe { (&raw mut (*record).header).write(header) };
     // SAFETY: all of it was written.
     emit::output(Sensor::Syscall, unsafe { core::slice::from_raw_parts(capture.record(), len) });
+}
+
+/// Whether a call may be what a rule is about.
+#[inline(always)]
+fn passes(
+    capture: Capture,
+    task: Untyped,
+    record: *mut SyscallRecord,
+    ret: i64,
+    filter: *const Filter,
+) -> bool {
+    let recipe = recipe(record);
+    let access = match recipe.flags {
+        NO_ARGUMENT => 0,
+        WRITES => 1,
+        at => capture.argument(at) as u32,
+    };
+    let alternatives = pushed::alternatives(filter, class(access, ret < 0));
+    if alternatives == 0 {
+        return false;
+    }
+    let fd = if let Fd::First = recipe.fd { capture.argument(0) as i64 } else { ret };
+    match recipe.subject() {
+        Subject::Outcome => true,
+        Subject::Descriptor => {
+            let word = descriptor::socket_word(descriptor::file(task, fd as u32));
+            let all = u64::MAX;
+            let (head, tail) = (Known { bits: word, known: all }, Known { bits: ret as u64, known: all });
+            pushed::holds(filter, alternatives, head, tail)
+        }
+        Subject::Path => {
+            if pushed::written_path(filter, alternatives, capture.argument(recipe.path.at)) {
+                return true;
+            }
+            // What was not opened has no path but the written one.
+            let file = match recipe.fd {
+                Fd::Returned if ret >= 0 => descriptor::file(task, fd as u32),
+                _ => return false,
+            };
+            capture.set_places(task.follow(&field::TASK_FS).address());
+            pushed::own_path(filter, alternatives, descriptor::place(file), capture.root())
+        }
+    }
 }
 
 /// What of the call under construction is captured.

@@ -156,7 +156,7 @@ impl Program {
 }
 
 /// A condition about events of one type: what it says of the type is known.
-fn of_type(expr: &Expr, kind: &str) -> Expr {
+pub(super) fn of_type(expr: &Expr, kind: &str) -> Expr {
     match expr {
         Expr::Constant(_) => expr.clone(),
         Expr::And(parts) => Expr::And(parts.iter().map(|part| of_type(part, kind)).collect()),

@@ -24,7 +24,7 @@ mod path;
 pub(super) mod process;
 pub(super) mod socket;
 #[cfg(test)]
-mod tests;
+pub(in crate::rules) mod tests;
 pub(super) mod user;
 mod words;
 

@@ -26,6 +26,7 @@ pub mod glob;
 pub mod grammar;
 pub mod groups;
 pub mod load;
+pub mod need;
 pub mod problem;
 pub mod render;
 pub mod rule;

@@ -4,7 +4,7 @@ mod calls;
 mod files;
 mod processes;
 mod properties;
-mod sample;
+pub(in crate::rules) mod sample;
 mod sockets;
 
 use crate::rules::fields;

@@ -18,14 +18,14 @@ use crate::rules::typed::{Argument, FieldRef};
 
 /// A record under construction.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(in crate::rules) struct Record {
     fixed: SyscallRecord,
     numbers: Vec<u64>,
     parts: Vec<u8>,
 }
 
 /// A record of a call that returned `ret`.
-pub(super) fn record(call: Call, ret: i64, numbers: &[i64]) -> Record {
+pub(in crate::rules) fn record(call: Call, ret: i64, numbers: &[i64]) -> Record {
     let header = Header { sensor: Sensor::Syscall as u8, op: call as u8, cpu: 0, seq: 0, boot_ns: 1 };
     let task = TaskKey { start_boottime: 5, tgid: 700, exec: 2 };
     let fixed = SyscallRecord { header, task, ret, tid: 701, flags: 0, numbers: numbers.len() as u16 };
@@ -33,31 +33,31 @@ pub(super) fn record(call: Call, ret: i64, numbers: &[i64]) -> Record {
 }
 
 impl Record {
-    pub(super) fn flagged(mut self, kind: PartKind, flags: u8, bytes: &[u8]) -> Self {
+    pub(in crate::rules) fn flagged(mut self, kind: PartKind, flags: u8, bytes: &[u8]) -> Self {
         let part = Part { kind: kind as u8, flags, len: bytes.len() as u16 };
         self.parts.extend(part.as_bytes());
         self.parts.extend(bytes);
         self
     }
 
-    pub(super) fn part(self, kind: PartKind, bytes: &[u8]) -> Self {
+    pub(in crate::rules) fn part(self, kind: PartKind, bytes: &[u8]) -> Self {
         self.flagged(kind, 0, bytes)
     }
 
-    pub(super) fn path(self, path: &str) -> Self {
+    pub(in crate::rules) fn path(self, path: &str) -> Self {
         self.part(PartKind::Path, path.as_bytes())
     }
 
-    pub(super) fn file(self, mode: u32, path: &[u8]) -> Self {
+    pub(in crate::rules) fn file(self, mode: u32, path: &[u8]) -> Self {
         let facts = FileFacts { inode: 42, dev: 8 << 20 | 1, mode, fd: 3, ..FileFacts::default() };
         self.part(PartKind::File, facts.as_bytes()).part(PartKind::FilePath, path)
     }
 
-    pub(super) fn socket(self, facts: SocketFacts) -> Self {
+    pub(in crate::rules) fn socket(self, facts: SocketFacts) -> Self {
         self.part(PartKind::Socket, facts.as_bytes())
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(in crate::rules) fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.fixed.as_bytes().to_vec();
         self.numbers.iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
         bytes.extend(&self.parts);
@@ -65,7 +65,7 @@ impl Record {
     }
 
     /// What it gives for each field, one after the other of one event.
-    pub(super) fn gives(&self, expected: &[(&str, &str)]) {
+    pub(in crate::rules) fn gives(&self, expected: &[(&str, &str)]) {
         let bytes = self.bytes();
         let call = self.fixed.header.op;
         let event = syscall::decode(call, &bytes).expect("a record");
@@ -76,7 +76,7 @@ impl Record {
 }
 
 /// What fields give of a happening.
-pub(super) fn check(facts: &Facts<'_>, of: &str, expected: &[(&str, &str)]) {
+pub(in crate::rules) fn check(facts: &Facts<'_>, of: &str, expected: &[(&str, &str)]) {
     for (field, expected) in expected {
         assert_eq!(given(facts, field), *expected, "{field} of {of}");
     }
@@ -106,15 +106,15 @@ fn given(facts: &Facts<'_>, written: &str) -> String {
 }
 
 /// A process with its surroundings. The parent is `sh`, and its parent `sshd`.
-pub(super) struct World {
-    pub(super) process: Process,
+pub(in crate::rules) struct World {
+    pub(in crate::rules) process: Process,
     parents: [Process; 2],
-    pub(super) workload: Workload,
-    pub(super) container: ContainerFacts,
+    pub(in crate::rules) workload: Workload,
+    pub(in crate::rules) container: ContainerFacts,
     cache: Cache,
 }
 
-pub(super) fn image(exe: &str, comm: &str, args: &str) -> Image {
+pub(in crate::rules) fn image(exe: &str, comm: &str, args: &str) -> Image {
     Image {
         strings: Strings::of(exe.as_bytes(), b"/home/x", comm.as_bytes(), args.as_bytes()),
         flags: flag::EXE_OVERLAY | flag::EXE_UPPER_LAYER,
@@ -150,7 +150,7 @@ fn process(tgid: u32, parent: u32, image: Image) -> Process {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::rules) fn new() -> Self {
         let id = "0123456789abcdef".repeat(4);
         Self {
             process: process(700, 650, image("/usr/bin/cat", "cat", "cat\0-n\0/etc/my file\0")),
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// A program starts, at 2,000 s of boot time, which is the first second of 2025.
-    pub(super) fn facts(&self) -> Facts<'_> {
+    pub(in crate::rules) fn facts(&self) -> Facts<'_> {
         Facts {
             number: 9,
             boot_ns: 2_000_000_000_000,

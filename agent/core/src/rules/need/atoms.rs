@@ -1,0 +1,213 @@
+//! What one comparison needs.
+
+use super::super::condition::Operator;
+use super::super::typed::{Operand, Right, Test};
+use super::Need;
+use tarsier_abi::syscall::{CLASSES, Call, RECIPES, Subject, class};
+
+/// `IPPROTO_*` (include/uapi/linux/in.h).
+const TCP: u16 = 6;
+const UDP: u16 = 17;
+const ICMP: u16 = 1;
+const MPTCP: u16 = 262;
+/// `AF_*` (include/linux/socket.h).
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const AF_UNIX: u16 = 1;
+
+/// What has to be so for a comparison to be true; each is enough.
+pub(super) fn needs(call: Call, test: &Test) -> Vec<Need> {
+    let known = match (&test.left, test.quantifier) {
+        (Operand::Field(reference), None) => of_field(call, reference.field.name, test),
+        _ => None,
+    };
+    known.unwrap_or_else(|| vec![Need::default()])
+}
+
+/// None: nothing is known of it.
+fn of_field(call: Call, name: &str, test: &Test) -> Option<Vec<Need>> {
+    // Of other calls the descriptor is not what was returned.
+    let is_open = RECIPES[call as usize].subject() == Subject::Path;
+    match name {
+        "fd.name" | "fs.path.name" => path(test),
+        "fd.nameraw" | "fs.path.nameraw" => raw_path(test),
+        "fd.directory" => directory(test),
+        "fd.filename" => file_name(test),
+        "evt.is_open_read" => opened(test, |access| matches!(access, 0 | 2 | 3)),
+        "evt.is_open_write" => opened(test, |access| access != 0),
+        "fd.num" if is_open => returned(test),
+        "evt.rawres" => returned(test),
+        "evt.res" => result(test),
+        "evt.failed" => ended(boolean(test)?),
+        "fd.typechar" | "fd.type" => kind(test),
+        "fd.l4proto" => protocol(test),
+        _ => None,
+    }
+}
+
+fn texts(test: &Test) -> Option<&[String]> {
+    match &test.right {
+        Right::Texts(texts) => Some(texts),
+        _ => None,
+    }
+}
+
+fn each(texts: &[String], need: impl Fn(&[u8]) -> Need) -> Option<Vec<Need>> {
+    Some(texts.iter().map(|text| need(text.as_bytes())).collect())
+}
+
+fn path(test: &Test) -> Option<Vec<Need>> {
+    let texts = texts(test)?;
+    match test.operator {
+        Operator::Equal | Operator::In | Operator::Intersects => {
+            each(texts, |text| Need { head: text.to_vec(), tail: text.to_vec(), ..Need::default() })
+        }
+        Operator::StartsWith => each(texts, |text| Need { head: text.to_vec(), ..Need::default() }),
+        Operator::EndsWith => each(texts, |text| Need { tail: text.to_vec(), ..Need::default() }),
+        Operator::PathMatch | Operator::Glob => {
+            each(texts, |text| Need { head: before_pattern(text), ..Need::default() })
+        }
+        Operator::Contains => each(texts, |text| Need { is_unclean: only_unclean(text), ..Need::default() }),
+        _ => None,
+    }
+}
+
+/// As [`path`]: of one that is absolute and clean, it is the same.
+fn raw_path(test: &Test) -> Option<Vec<Need>> {
+    path(test)
+}
+
+fn directory(test: &Test) -> Option<Vec<Need>> {
+    let texts = texts(test)?;
+    match test.operator {
+        Operator::Equal | Operator::In | Operator::Intersects => each(texts, |text| {
+            let mut head = text.to_vec();
+            if head.last() != Some(&b'/') {
+                head.push(b'/');
+            }
+            Need { head, ..Need::default() }
+        }),
+        Operator::StartsWith => each(texts, |text| Need { head: text.to_vec(), ..Need::default() }),
+        Operator::PathMatch | Operator::Glob => {
+            each(texts, |text| Need { head: before_pattern(text), ..Need::default() })
+        }
+        _ => None,
+    }
+}
+
+fn file_name(test: &Test) -> Option<Vec<Need>> {
+    match test.operator {
+        Operator::Equal | Operator::In | Operator::Intersects | Operator::EndsWith => {
+            each(texts(test)?, |text| Need { tail: text.to_vec(), ..Need::default() })
+        }
+        _ => None,
+    }
+}
+
+/// What a pattern begins with before anything in it means something; of a path, without the slash at its end, since a
+/// pattern of `pmatch` matches the folder itself too.
+fn before_pattern(text: &[u8]) -> Vec<u8> {
+    let end = text.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(text.len());
+    let plain = &text[..end];
+    plain.strip_suffix(b"/").unwrap_or(plain).to_vec()
+}
+
+/// Whether only a path that is not clean has this in it.
+fn only_unclean(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair == b"//" || pair == b"./")
+}
+
+fn boolean(test: &Test) -> Option<bool> {
+    match (&test.right, test.operator) {
+        (Right::Bools(values), Operator::Equal | Operator::In) => match values.as_slice() {
+            [value] => Some(*value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What is opened in one of these ways, and did not fail by that alone.
+fn opened(test: &Test, is: fn(u32) -> bool) -> Option<Vec<Need>> {
+    if !boolean(test)? {
+        return None;
+    }
+    let never = (0..4).filter(|access| !is(*access));
+    let never = never.fold(0, |bits, access| bits | 1 << class(access, false) | 1 << class(access, true));
+    Some(vec![Need { never, ..Need::default() }])
+}
+
+/// Classes of calls that failed, or of those that did not.
+fn ended(failed: bool) -> Option<Vec<Need>> {
+    let never =
+        (0..CLASSES).filter(|class| (class % 2 == 1) != failed).fold(0, |bits, class| bits | 1 << class);
+    Some(vec![Need { never, ..Need::default() }])
+}
+
+fn returned(test: &Test) -> Option<Vec<Need>> {
+    let Right::Numbers(numbers) = &test.right else { return None };
+    let one = || numbers.first().copied().filter(|_| numbers.len() == 1);
+    match test.operator {
+        Operator::GreaterOrEqual if one()? >= 0 => ended(false),
+        Operator::Greater if one()? >= -1 => ended(false),
+        Operator::Less if one()? <= 0 => ended(true),
+        Operator::LessOrEqual if one()? < 0 => ended(true),
+        Operator::Equal | Operator::In | Operator::Intersects => {
+            let mut all = Vec::new();
+            for number in numbers {
+                let mut need = ended(*number < 0)?.pop()?;
+                // A failed call's `fd.num` is -1 whatever it failed by.
+                if *number >= 0 {
+                    need.returned = vec![i64::try_from(*number).ok()?];
+                }
+                all.push(need);
+            }
+            Some(all)
+        }
+        _ => None,
+    }
+}
+
+fn result(test: &Test) -> Option<Vec<Need>> {
+    let texts = texts(test)?;
+    let is_success = |text: &String| text == "SUCCESS";
+    match test.operator {
+        Operator::Equal | Operator::In | Operator::Intersects if texts.iter().all(is_success) => ended(false),
+        Operator::Equal | Operator::In | Operator::Intersects if !texts.iter().any(is_success) => ended(true),
+        Operator::NotEqual if texts.iter().all(is_success) => ended(true),
+        Operator::StartsWith if texts.iter().all(|text| text.starts_with('E')) => ended(true),
+        _ => None,
+    }
+}
+
+fn equal(test: &Test) -> Option<&[String]> {
+    let is = matches!(test.operator, Operator::Equal | Operator::In | Operator::Intersects);
+    texts(test).filter(|_| is)
+}
+
+fn kind(test: &Test) -> Option<Vec<Need>> {
+    let mut families = Vec::new();
+    for text in equal(test)? {
+        families.extend(match text.as_str() {
+            // An IPv6 socket can speak IPv4.
+            "4" | "ipv4" => &[AF_INET, AF_INET6][..],
+            "6" | "ipv6" => &[AF_INET6],
+            "u" | "unix" => &[AF_UNIX],
+            _ => return None,
+        });
+    }
+    Some(vec![Need { families, ..Need::default() }])
+}
+
+fn protocol(test: &Test) -> Option<Vec<Need>> {
+    let mut protocols = Vec::new();
+    for text in equal(test)? {
+        protocols.extend(match text.as_str() {
+            "tcp" => &[TCP, MPTCP][..],
+            "udp" => &[UDP],
+            "icmp" => &[ICMP],
+            _ => return None,
+        });
+    }
+    Some(vec![Need { protocols, ..Need::default() }])
+}

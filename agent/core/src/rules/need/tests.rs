@@ -1,0 +1,276 @@
+//! What filters say, by table; and that what a rule matches passes them, by chance.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use tarsier_abi::syscall::{Known, PartKind, SocketFacts, WRITES, part_flag};
+
+use super::*;
+use crate::event::syscall;
+use crate::rules::chance::conditions;
+use crate::rules::evaluate::evaluate;
+use crate::rules::facts::{Facts, What};
+use crate::rules::getters::tests::sample::{Record, World, record};
+use crate::rules::load::Source;
+use crate::rules::text::Traced;
+use crate::rules::{check, grammar};
+
+fn meaning(text: &str) -> Expr {
+    let condition = grammar::parse(&Traced::whole(text)).expect(text);
+    simplify(&check::check(&condition).expect(text).0).expr
+}
+
+/// The alternatives of a filter: classes, head and tail, as text.
+fn shown(call: Call, condition: &str) -> String {
+    let Some(filter) = filter(call, &[meaning(condition)]) else { return "everything".to_owned() };
+    let text = |bits: u64, mask: u64| -> String {
+        let bytes = bits.to_le_bytes().into_iter().zip(mask.to_le_bytes());
+        bytes.filter(|(_, mask)| *mask != 0).map(|(byte, _)| char::from(byte)).collect()
+    };
+    let all = filter.alternatives.iter().enumerate().filter_map(|(place, alternative)| {
+        let classes: String =
+            (0..CLASSES)
+                .map(|class| {
+                    if filter.by_class[class] >> place & 1 != 0 { "rRwWbBxX".as_bytes()[class] } else { b'-' }
+                })
+                .map(char::from)
+                .collect();
+        let Alternative { head, head_mask, tail, tail_mask } = *alternative;
+        (classes != "--------")
+            .then(|| format!("{classes} {}…{}", text(head, head_mask), text(tail, tail_mask)))
+    });
+    all.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn conditions_become_heads_and_tails() {
+    // Reading, writing, both, neither; capitals: it failed.
+    let table = [
+        ("fd.name = /etc/shadow", "rRwWbBxX /etc/sha…c/shadow"),
+        ("fd.name in (/etc/a, /b)", "rRwWbBxX /etc/a…/etc/a, rRwWbBxX /b…/b"),
+        ("fd.name startswith /root/.ssh", "rRwWbBxX /root/.s…"),
+        ("fd.directory = /etc", "rRwWbBxX /etc/…"),
+        ("fd.filename = id_rsa", "rRwWbBxX …id_rsa"),
+        ("fd.name endswith .pem and fd.directory = /tmp", "rRwWbBxX /tmp/….pem"),
+        ("fd.name glob /proc/*/environ", "rRwWbBxX /proc…"),
+        ("fd.name pmatch (/var/run/)", "rRwWbBxX /var/run…"),
+        ("fd.name = /a and fd.name = /b", ""),
+        ("evt.is_open_read = true and fd.name = /a", "rR--bBxX /a…/a"),
+        ("evt.is_open_write = true and fd.num >= 0 and fd.name = /a", "--w-b-x- /a…/a"),
+        ("fd.num = -1 and fd.name = /a", "-R-W-B-X /a…/a"),
+        ("evt.res startswith E and fd.name = /a", "-R-W-B-X /a…/a"),
+        ("evt.is_open_write = true", "--wWbBxX …"),
+        ("fd.nameraw contains ../ and fd.name = /a", ""),
+        ("fd.name contains shadow", "everything"),
+        ("fd.name != /a", "everything"),
+        ("not fd.name = /a", "everything"),
+        ("fd.name = /a and not proc.name in (cat, ls)", "rRwWbBxX /a…/a"),
+        ("(fd.name = /a or proc.name = cat) and evt.is_open_write = true", "--wWbBxX …"),
+        ("fd.name regex '/etc/.*'", "everything"),
+    ];
+    for (condition, expected) in table {
+        assert_eq!(shown(Call::openat, condition), expected, "{condition}");
+    }
+    assert_eq!(
+        shown(Call::mkdir, "evt.rawres >= 0"),
+        "r-w-b-x- …",
+        "of a path that is only text: how it ended"
+    );
+}
+
+#[test]
+fn descriptors_are_told_by_family_and_protocol() {
+    let passes = |condition: &str, word: u64, ret: i64| {
+        let filter = filter(Call::dup2, &[meaning(condition)]);
+        filter.is_none_or(|filter| holds(&filter, class(0, ret < 0), known(word), known(ret.cast_unsigned())))
+    };
+    let condition = "evt.rawres in (0, 1, 2) and fd.type in (ipv4, ipv6)";
+    assert!(passes(condition, socket_word(2, 6), 1) && passes(condition, socket_word(10, 17), 2));
+    assert!(!passes(condition, socket_word(2, 6), 3) && !passes(condition, socket_word(1, 0), 1));
+    assert!(!passes(condition, 0, 1) && !passes(condition, socket_word(2, 6), -9));
+    assert!(
+        passes("fd.l4proto = udp", socket_word(2, 17), 0)
+            && !passes("fd.l4proto = udp", socket_word(2, 6), 0)
+    );
+}
+
+#[test]
+fn too_many_become_fewer_that_let_more_pass() {
+    let names: Vec<String> = (0..40).map(|place| format!("/etc/dir{}/file{place}", place % 7)).collect();
+    let condition = format!("fd.name in ({})", names.join(", "));
+    let filter = filter(Call::open, &[meaning(&condition)]).expect("a filter");
+    for name in &names {
+        let (head, tail) = (known(first_bytes(name.as_bytes()).0), known(last_bytes(name.as_bytes()).0));
+        assert!(holds(&filter, 0, head, tail), "{name}");
+    }
+    let other = b"/usr/lib/x86_64/libc.so.6";
+    assert!(!holds(&filter, 0, known(first_bytes(other).0), known(last_bytes(other).0)));
+}
+
+#[test]
+fn rules_that_are_off_or_cannot_match_ask_for_nothing() {
+    let text = "
+- rule: a
+  desc: a
+  condition: evt.type = open and fd.name = /a
+  output: a
+  priority: INFO
+- rule: b
+  desc: b
+  condition: evt.type = open and proc.name = b
+  output: b
+  priority: INFO
+  enabled: false
+";
+    let set = Ruleset::load(&[Source { name: "t", text }]);
+    let plan = plan(&set);
+    assert_ne!(plan.of_call[Call::open as usize], 0);
+    assert_eq!(
+        plan.of_call[Call::open as usize],
+        plan.of_call[Call::creat as usize],
+        "one filter serves both"
+    );
+    assert_eq!(plan.of_call[Call::openat as usize], 0, "no rule is about it");
+}
+
+fn known(bits: u64) -> Known {
+    Known { bits, known: u64::MAX }
+}
+
+fn holds(filter: &Filter, class: usize, head: Known, tail: Known) -> bool {
+    let bits = filter.by_class[class];
+    (0..ALTERNATIVES).any(|place| bits >> place & 1 != 0 && filter.alternatives[place].holds(head, tail))
+}
+
+/// What the kernel side does with an event, in plain words.
+fn passes(filter: &Filter, event: &syscall::Event<'_>) -> bool {
+    let recipe = RECIPES[event.call as usize];
+    let access = match recipe.flags {
+        tarsier_abi::syscall::NO_ARGUMENT => 0,
+        WRITES => 1,
+        at => event.number(usize::from(at)).unwrap_or(0) as u32,
+    };
+    let class = class(access, event.ret < 0);
+    if filter.by_class[class] == 0 {
+        return false;
+    }
+    match recipe.subject() {
+        Subject::Outcome => true,
+        Subject::Descriptor => {
+            let word =
+                event.socket.map_or(0, |socket| socket_word(socket.facts.family, socket.facts.protocol));
+            holds(filter, class, known(word), known(event.ret.cast_unsigned()))
+        }
+        Subject::Path => {
+            let written = event.path.and_then(|path| path.text.filter(|_| !path.is_truncated));
+            let Some(text) = written else { return true };
+            let is_clean = text.first() == Some(&b'/')
+                && !text.ends_with(b"/")
+                && !text.ends_with(b".")
+                && !text.windows(2).any(|pair| matches!(pair, b"//" | b"./"));
+            !is_clean || holds(filter, class, known(first_bytes(text).0), known(last_bytes(text).0))
+        }
+    }
+}
+
+fn path() -> impl Strategy<Value = String> {
+    "(/|)(etc|tmp|\\.|\\.\\.|a)?(/(shadow|\\.\\.|\\.|x|id_rsa|)){0,3}"
+}
+
+fn leaf() -> impl Strategy<Value = String> {
+    let field =
+        prop::sample::select(vec!["fd.name", "fd.nameraw", "fs.path.name", "fd.directory", "fd.filename"]);
+    let operator = prop::sample::select(vec!["=", "!=", "startswith", "endswith", "contains", "glob"]);
+    let text =
+        prop::sample::select(vec!["/etc", "/etc/shadow", "shadow", "/", "../", "/tmp/*", "x", "/etc/", "a"]);
+    prop_oneof![
+        6 => (field, operator, text).prop_map(|(field, operator, text)| format!("{field} {operator} '{text}'")),
+        1 => Just("fd.name pmatch (/etc, /tmp/a/)".to_owned()),
+        1 => Just("fd.name in (/etc/shadow, /tmp/x, a)".to_owned()),
+        4 => prop::sample::select(vec![
+            "evt.is_open_read = true",
+            "evt.is_open_write = true",
+            "evt.is_open_read = false",
+            "fd.num >= 0",
+            "fd.num = -1",
+            "fd.num < 0",
+            "fd.num in (3, -1)",
+            "evt.rawres >= 0",
+            "evt.rawres in (0, 1, -2)",
+            "evt.rawres > 0",
+            "evt.res = SUCCESS",
+            "evt.res != SUCCESS",
+            "evt.res in (SUCCESS, ENOENT)",
+            "evt.res startswith E",
+            "evt.failed = true",
+            "fd.typechar = 'f'",
+            "fd.typechar in ('4', '6')",
+            "fd.type in (ipv4, unix)",
+            "fd.l4proto = udp",
+            "fd.l4proto in (tcp, icmp)",
+            "proc.name = cat",
+            "proc.name = dog",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+prop_compose! {
+    /// Records as the kernel side makes them.
+    fn records()(
+        call in prop::sample::select(vec![
+            Call::open, Call::openat, Call::openat2, Call::creat, Call::open_by_handle_at, Call::mkdirat,
+            Call::dup2, Call::connect, Call::sendto, Call::socket, Call::fchmod, Call::setuid,
+        ]),
+        ret in -3_i64..5,
+        flags in 0_i64..0o103,
+        path in path(),
+        path_flags in prop::sample::select(vec![0, 0, 0, part_flag::UNREADABLE, part_flag::TRUNCATED]),
+        dir in option::of("((etc|tmp)\0){0,2}"),
+        own in "((shadow|x)\0)?((etc|tmp)\0)?",
+        socket in option::of((prop::sample::select(vec![1_u16, 2, 10, 16]), prop::sample::select(vec![0_u16, 1, 6, 17, 262]), vec(any::<u8>(), 32))),
+    ) -> (Call, Record) {
+        let recipe = RECIPES[call as usize];
+        let mut numbers = [0_i64; 6];
+        if let Some(place) = numbers.get_mut(usize::from(recipe.flags)) {
+            *place = flags;
+        }
+        let mut record = record(call, ret, &numbers[..usize::from(recipe.numbers)]);
+        match socket {
+            Some((family, protocol, addresses)) if recipe.subject() == Subject::Descriptor => {
+                let mut facts = SocketFacts { family, protocol, kind: 1, ..SocketFacts::default() };
+                facts.local.copy_from_slice(&addresses[..16]);
+                facts.peer.copy_from_slice(&addresses[16..]);
+                record = record.socket(facts);
+            }
+            _ if recipe.subject() != Subject::Outcome && ret >= 0 => record = record.file(0o100_644, own.as_bytes()),
+            _ => {}
+        }
+        if recipe.path.at != tarsier_abi::syscall::NO_ARGUMENT {
+            let text = if path_flags == part_flag::UNREADABLE { "" } else { &path };
+            record = record.flagged(PartKind::Path, path_flags, text.as_bytes());
+            if let Some(dir) = dir.filter(|_| !path.starts_with('/') && path_flags != part_flag::UNREADABLE) {
+                record = record.part(PartKind::Dir, dir.as_bytes());
+            }
+        }
+        (call, record)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// What a rule matches is never dropped in the kernel.
+    #[test]
+    fn what_matches_passes((call, record) in records(), condition in conditions(leaf())) {
+        let expr = meaning(&condition);
+        let bytes = record.bytes();
+        let event = syscall::decode(call as u8, &bytes).expect("a record");
+        let world = World::new();
+        let facts = Facts { what: What::Syscall(&event), ..world.facts() };
+        if evaluate(&expr, &facts) {
+            let filter = filter(call, &[expr]);
+            prop_assert!(filter.is_none_or(|filter| passes(&filter, &event)), "{:?} {:?}", event, filter);
+        }
+    }
+}

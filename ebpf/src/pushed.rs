@@ -1,0 +1,181 @@
+//! What rules cannot be about is dropped here, before it is captured.
+//!
+//! A path is tested twice and passes if either passes: as the task wrote it, which is what rules compare, and as the file
+//! that was opened has it, since the task's memory can have been changed since the kernel read it.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
+use tarsier_abi::syscall::{ALTERNATIVES, CLASSES, FILTERS, Filter, Known, PATH_BYTES, PLANS, Plan};
+
+use crate::{
+    kernel::{Ptr, field, peek, peek_ptr},
+    maps::{PATH_SCRATCH, PLAN},
+    path::{self, Place},
+};
+
+/// The filter of a call, if there is one. `plan`: which plan holds.
+#[inline(always)]
+pub fn filter_of(call: u32, plan: u32) -> Option<*const Filter> {
+    let plan: *const Plan = PLAN.get_ptr(plan & (PLANS - 1))?;
+    // SAFETY: a mask keeps it within the table.
+    let number = unsafe { (&raw const (*plan).of_call).cast::<u8>().add((call & 127) as usize).read() };
+    if number == 0 {
+        return None;
+    }
+    let place = usize::from(number - 1) & (FILTERS - 1);
+    // SAFETY: as above.
+    Some(unsafe { (&raw const (*plan).filters).cast::<Filter>().add(place) })
+}
+
+/// The alternatives for a class of calls, one bit each.
+#[inline(always)]
+pub fn alternatives(filter: *const Filter, class: usize) -> u32 {
+    // SAFETY: a mask keeps it within the table.
+    unsafe { (&raw const (*filter).by_class).cast::<u32>().add(class & (CLASSES - 1)).read() }
+}
+
+/// Whether one of these alternatives holds.
+#[inline(always)]
+pub fn holds(filter: *const Filter, alternatives: u32, head: Known, tail: Known) -> bool {
+    for index in 0..ALTERNATIVES {
+        if alternatives >> index == 0 {
+            break;
+        }
+        if alternatives >> index & 1 != 0 {
+            // SAFETY: within the table.
+            let alternative = unsafe { &*(&raw const (*filter).alternatives[index]) };
+            if alternative.holds(head, tail) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a path that the task wrote passes. One that cannot be read passes, and one that is not absolute and clean: what it
+/// leads to is not its own text.
+#[inline(always)]
+pub fn written_path(filter: *const Filter, alternatives: u32, from: u64) -> bool {
+    /// What lies before the path, so that eight bytes end wherever it does.
+    const BEFORE: usize = 8;
+    let Some(scratch) = PATH_SCRATCH.get_ptr_mut(0) else { return true };
+    let text = scratch.cast::<u8>().wrapping_add(BEFORE);
+    // SAFETY: the scratch has PATH_BYTES from there; the helper bounds and ends the copy.
+    let read = unsafe { bpf_probe_read_user_str(text.cast(), PATH_BYTES as u32, from as *const _) };
+    if read <= 1 || read >= PATH_BYTES as i64 {
+        return true;
+    }
+    let len = (read as usize - 1) & (PATH_BYTES - 1);
+    // SAFETY (each read): within the scratch; bytes need no alignment.
+    let word = |at: usize| unsafe { text.wrapping_add(at).cast::<u64>().read_unaligned() };
+    let head = word(0);
+    // SAFETY: as above.
+    let tail = unsafe { scratch.cast::<u8>().wrapping_add(len).cast::<u64>().read_unaligned() };
+    let last = (tail >> 56) as u8;
+    if head as u8 != b'/' || last == b'/' || last == b'.' {
+        return true;
+    }
+    let all = u64::MAX;
+    if holds(filter, alternatives, Known { bits: head, known: all }, Known { bits: tail, known: all }) {
+        return true;
+    }
+    !is_clean(text, len)
+}
+
+/// Whether a path has neither `//` nor `./` in it, and so no component that is empty, `.` or `..`.
+#[inline(always)]
+fn is_clean(text: *const u8, len: usize) -> bool {
+    const SLASHES: u64 = 0x2f2f_2f2f_2f2f_2f2f;
+    const DOTS: u64 = 0x2e2e_2e2e_2e2e_2e2e;
+    let mut at = 0;
+    // Seven pairs a step.
+    for _ in 0..PATH_BYTES / 8 {
+        if at >= len {
+            return true;
+        }
+        // SAFETY: below PATH_BYTES, with eight bytes of the scratch behind.
+        let word = unsafe { text.wrapping_add(at & (PATH_BYTES - 1)).cast::<u64>().read_unaligned() };
+        let slash_or_dot = zeros(word ^ SLASHES) | zeros(word ^ DOTS);
+        // A byte, and the one behind it.
+        if slash_or_dot & (zeros(word ^ SLASHES) >> 8) != 0 {
+            return false;
+        }
+        at += 7;
+    }
+    // Longer than anything that is worth looking at.
+    false
+}
+
+/// The high bit of every byte that is zero, and of no other.
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// Whether the path that a file has passes.
+#[inline(always)]
+pub fn own_path(filter: *const Filter, alternatives: u32, place: Place, root: Place) -> bool {
+    let Some((first, second)) = path::top(place, root) else { return true };
+    holds(filter, alternatives, head(first, second), tail(place.dentry))
+}
+
+/// The first bytes of a path that begins with these two components; the second may be missing.
+#[inline(always)]
+fn head(first: Ptr, second: Ptr) -> Known {
+    let (name, len) = name(first);
+    let mut known = Known { bits: u64::from(b'/'), known: 0xff };
+    let bytes = if len < 7 { len } else { 7 };
+    known.bits |= low(name, bytes) << 8;
+    known.known |= ones(bytes) << 8;
+    if len < 7 {
+        let at = 8 + 8 * len;
+        // What ends here has no slash: nothing is known then but that no name goes on.
+        if second.is_null() {
+            return known;
+        }
+        known.bits |= u64::from(b'/') << (at & 63);
+        known.known |= 0xff << (at & 63);
+        if len < 6 {
+            let (name, more) = self::name(second);
+            let room = 6 - len;
+            let bytes = if more < room { more } else { room };
+            known.bits |= low(name, bytes) << ((at + 8) & 63);
+            known.known |= ones(bytes) << ((at + 8) & 63);
+        }
+    }
+    known
+}
+
+/// The last bytes of a path that ends with this component.
+#[inline(always)]
+fn tail(dentry: Ptr) -> Known {
+    let at = peek_ptr(dentry, field::DENTRY_NAME.load());
+    let len = u64::from(peek::<u32>(dentry, field::DENTRY_LEN.load()));
+    if len >= 8 {
+        return Known { bits: peek(at.wrapping_add(len as usize - 8), 0), known: u64::MAX };
+    }
+    // Before the name there is a slash.
+    let name: u64 = peek(at, 0);
+    let free = 64 - 8 * len;
+    let bits = (name << (free & 63)) | u64::from(b'/') << ((free - 8) & 63);
+    Known { bits, known: u64::MAX << ((free - 8) & 63) }
+}
+
+/// The first bytes of a component's name, and its length.
+#[inline(always)]
+fn name(dentry: Ptr) -> (u64, u64) {
+    let at = peek_ptr(dentry, field::DENTRY_NAME.load());
+    (peek(at, 0), u64::from(peek::<u32>(dentry, field::DENTRY_LEN.load())))
+}
+
+/// The lowest bytes of a word.
+#[inline(always)]
+fn low(word: u64, bytes: u64) -> u64 {
+    word & ones(bytes)
+}
+
+/// As many bytes of ones, at most seven.
+#[inline(always)]
+fn ones(bytes: u64) -> u64 {
+    (1 << (8 * bytes & 63)) - 1
+}
