@@ -28,44 +28,44 @@ const RULE: &str = "
 fn cases() -> Vec<(&'static str, Value)> {
     vec![
         (
-            "openat -100 \"/etc//./hosts\" 0x80000",
+            "openat -100 \"/proc//./version\" 0x80000",
             json!({
                 "evt.type": "openat", "evt.res": "SUCCESS", "evt.is_open_read": true, "evt.is_open_write": false,
                 "evt.is_open_create": false, "evt.arg.flags": "O_RDONLY|O_CLOEXEC", "evt.arg.dirfd": "AT_FDCWD",
-                "evt.arg.name": "/etc//./hosts", "fd.name": "/etc/hosts", "fd.nameraw": "/etc/./hosts",
-                "fd.typechar": "f", "fd.type": "file", "fd.directory": "/etc", "fd.filename": "hosts",
-                "fs.path.name": "/etc/hosts", "fd.l4proto": "<NA>", "fd.sip": null, "thread.ismain": true,
+                "evt.arg.name": "/proc//./version", "fd.name": "/proc/version", "fd.nameraw": "/proc/./version",
+                "fd.typechar": "f", "fd.type": "file", "fd.directory": "/proc", "fd.filename": "version",
+                "fs.path.name": "/proc/version", "fd.l4proto": "<NA>", "fd.sip": null, "thread.ismain": true,
                 "proc.args": "workload calls",
             }),
         ),
         (
-            "dir=openat -100 \"/etc/\" 0x10000",
-            json!({ "fd.name": "/etc", "fd.typechar": "d", "fd.directory": "/etc", "fd.filename": null }),
+            "dir=openat -100 \"/proc/\" 0x10000",
+            json!({ "fd.name": "/proc", "fd.typechar": "d", "fd.directory": "/proc", "fd.filename": null }),
         ),
         (
-            "openat @dir \"../etc/nothing-here\" 0o1",
+            "openat @dir \"../proc/nothing-here\" 0o1",
             json!({
-                "evt.res": "ENOENT", "evt.rawres": -2, "evt.is_open_write": true, "evt.arg.dirfd": "<d>/etc",
-                "fd.num": -1, "fd.name": "/etc/nothing-here", "fd.nameraw": "../etc/nothing-here",
-                "fd.typechar": "f", "fd.type": null, "evt.arg.name": "/etc/nothing-here",
+                "evt.res": "ENOENT", "evt.rawres": -2, "evt.is_open_write": true, "evt.arg.dirfd": "<d>/proc",
+                "fd.num": -1, "fd.name": "/proc/nothing-here", "fd.nameraw": "../proc/nothing-here",
+                "fd.typechar": "f", "fd.type": null, "evt.arg.name": "/proc/nothing-here",
             }),
         ),
         (
             "unlinkat @dir \"nothing-here\" 0x200",
             json!({
-                "evt.res": "ENOENT", "evt.arg.name": "/etc/nothing-here", "evt.arg.flags": "AT_REMOVEDIR",
+                "evt.res": "ENOENT", "evt.arg.name": "/proc/nothing-here", "evt.arg.flags": "AT_REMOVEDIR",
                 "fs.path.name": null, "fd.name": null, "fd.num": null,
             }),
         ),
         (
-            "symlinkat \"/etc/hosts\" -100 \"/nowhere/a\"",
-            json!({ "evt.arg.target": "/etc/hosts", "evt.arg.linkpath": "/nowhere/a", "evt.res": "ENOENT" }),
+            "symlinkat \"/proc/version\" -100 \"/nowhere/a\"",
+            json!({ "evt.arg.target": "/proc/version", "evt.arg.linkpath": "/nowhere/a", "evt.res": "ENOENT" }),
         ),
         (
             "memfd_create \"payload\" 1",
             json!({ "fd.name": "payload", "fd.typechar": "m", "evt.arg.flags": "MFD_CLOEXEC" }),
         ),
-        ("dup @dir", json!({ "fd.name": "/etc", "fd.typechar": "d", "fd.type": "directory" })),
+        ("dup @dir", json!({ "fd.name": "/proc", "fd.typechar": "d", "fd.type": "directory" })),
         (
             "tcp=socket 2 1 0",
             json!({
