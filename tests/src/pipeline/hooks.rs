@@ -102,7 +102,15 @@ fn child(context: &Context, arguments: &[&str]) -> Command {
 fn every_sensor(context: &Context) -> anyhow::Result<()> {
     let doctor = Command::new(&context.agent).args(["doctor", "--output", "json"]).output()?;
     let report: Value = serde_json::from_slice(&doctor.stdout).context("doctor's report")?;
-    let scene = Scene::new(context, "hook")?;
+    // The sensor of system calls is on where a rule asks for one.
+    let files = tempfile::tempdir()?;
+    let rules = files.path().join("rules.yaml");
+    std::fs::write(
+        &rules,
+        "- rule: opened\n  desc: A rule.\n  condition: evt.type = openat\n  output: opened\n  priority: NOTICE\n",
+    )?;
+    let config = format!("rules: {{ files: [{}] }}\n", rules.display());
+    let scene = Scene::configured(context, "hook", &config)?;
     let ledger = scene.agent.ledger()?;
     for sensor in tarsier_abi::Sensor::ALL {
         let mut named = 0.0;
