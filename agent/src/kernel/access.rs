@@ -78,7 +78,7 @@ impl Kernel {
 
     /// Tells the programs which system calls to tell of, and what of them: from one moment to the next all of it, since the
     /// plan that holds is not the one that is written.
-    pub fn set_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
+    pub(super) fn write_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
         let next = (self.plan + 1) % PLANS;
         let map = self.ebpf.map_mut("PLAN").ok_or_else(|| missing_map("PLAN"))?;
         Array::<_, PodPlan>::try_from(map)?.set(next, PodPlan(*wanted.plan), 0)?;
@@ -86,6 +86,7 @@ impl Kernel {
         let table = calls::table(&wanted.calls, next);
         Array::<_, PodCalls>::try_from(map)?.set(0, PodCalls(table), 0)?;
         self.plan = next;
+        self.wants_calls = !wanted.calls.is_empty();
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint};
 use tarsier_abi::{Entry, HookKind, Sensor};
 
-use super::hooks::{Point, SensorState};
-use super::load::Kernel;
+use super::hooks::{Point, RESTING, SensorState};
+use super::load::{Kernel, Wanted};
 use super::programs::{self, Target};
 use super::refusal::chain;
 
@@ -30,8 +30,48 @@ enum Link {
 impl Kernel {
     /// Attaches the sensors that loaded. A hook that loads but does not attach gives way to the next.
     pub fn attach(&mut self) {
+        if !self.wants_calls {
+            self.rest_calls();
+        }
+        self.attach_sensors(|_| true);
+        // Only loading reads it.
+        self.btf = None;
+        super::load::give_back_memory();
+    }
+
+    /// Tells of these system calls from now on. A program after every system call of the machine is in place only
+    /// while a rule needs it.
+    ///
+    /// # Errors
+    /// The kernel takes no more writes; what held before holds on.
+    pub fn set_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
+        let had = self.wants_calls;
+        self.write_calls(wanted)?;
+        match (had, self.wants_calls) {
+            (true, false) => self.rest_calls(),
+            (false, true) => {
+                for entry in self.sensors.iter_mut().filter(|entry| entry.is_resting()) {
+                    entry.state = Ok(());
+                }
+                self.attach_sensors(|sensor| sensor == Sensor::Syscall);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the sensor of system calls out of its place, to be put back when a rule asks for one.
+    fn rest_calls(&mut self) {
+        let works = |entry: &&mut SensorState| entry.sensor == Sensor::Syscall && entry.state.is_ok();
+        for entry in self.sensors.iter_mut().filter(works) {
+            entry.state = Err(RESTING.to_owned());
+        }
+        self.placed.retain(|placed| placed.sensor != Sensor::Syscall);
+    }
+
+    fn attach_sensors(&mut self, which: impl Fn(Sensor) -> bool) {
         let mut sensors = std::mem::take(&mut self.sensors);
-        for state in sensors.iter_mut().filter(|state| state.state.is_ok()) {
+        for state in sensors.iter_mut().filter(|state| state.state.is_ok() && which(state.sensor)) {
             let sensor = state.sensor;
             let placed: Option<Vec<Placed>> = state
                 .points
@@ -42,9 +82,6 @@ impl Kernel {
             state.settle();
         }
         self.sensors = sensors;
-        // Only loading reads it.
-        self.btf = None;
-        super::load::give_back_memory();
     }
 
     fn attach_point(&mut self, point: &mut Point) -> Option<Link> {

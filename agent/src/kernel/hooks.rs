@@ -53,6 +53,9 @@ impl Point {
     }
 }
 
+/// Why a sensor is off that works: what it tells is not asked for at present.
+pub(super) const RESTING: &str = "no rule asks for it";
+
 /// One sensor, from its choice of hooks to its end.
 #[derive(Clone, Debug)]
 pub struct SensorState {
@@ -69,6 +72,11 @@ impl SensorState {
         let points = sensor.attach().iter().map(|attach| Point::new(attach, avoid)).collect();
         let state = missing.map_or(Ok(()), |missing| Err(format!("needs {}", missing.reason)));
         Self { sensor, state, points }
+    }
+
+    /// Whether it is off only because nobody asks for what it tells.
+    pub fn is_resting(&self) -> bool {
+        self.state.as_ref().is_err_and(|reason| reason == RESTING)
     }
 
     /// The hooks in use, in the order of the registry; none if the sensor is off.

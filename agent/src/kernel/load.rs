@@ -122,6 +122,8 @@ pub struct Kernel {
     pub(super) placed: Vec<Placed>,
     /// Which plan of system calls holds.
     pub(super) plan: u32,
+    /// Some system call is to be told of.
+    pub(super) wants_calls: bool,
     /// The names of attach points, until everything is attached.
     pub(super) btf: Option<aya::Btf>,
     /// Every sensor asked for, attached or not.
@@ -168,11 +170,12 @@ impl Kernel {
             ebpf,
             placed: Vec::new(),
             plan: 0,
+            wants_calls: false,
             btf: None,
             sensors: Vec::new(),
             fingerprint: offsets.fingerprint(),
         };
-        kernel.set_calls(&options.wanted)?;
+        kernel.write_calls(&options.wanted)?;
         let states = options
             .sensors
             .iter()
