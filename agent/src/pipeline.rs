@@ -25,6 +25,7 @@ mod memory;
 mod offline;
 mod outlet;
 mod recording;
+mod reload;
 mod replay;
 mod rules;
 mod seed;
@@ -168,9 +169,11 @@ fn run_into(
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
     let active = Active::load(&config.rules, config.alerts.priority.into())?;
-    let wanted = |active: &Active| Wanted { calls: active.calls(), plan: active.plan() };
-    let wanted = active.as_ref().map(wanted).unwrap_or_default();
-    let kernel = Kernel::load(&load_options(config, &hierarchy, &selftest, wanted)?)?;
+    // A capture is of one set of rules, or a replay would not tell what was told.
+    let follow = active.as_ref().filter(|_| target.is_none()).map(|active| active.digest.clone());
+    let wanted = active.as_ref().map(reload::wanted).unwrap_or_default();
+    let load = load_options(config, &hierarchy, &selftest, wanted, follow.is_some())?;
+    let kernel = Kernel::load(&load)?;
     // Before anything else speaks: what cannot work at all is one line.
     kernel.require_core()?;
     let waiter = Waiter::new()?;
@@ -181,7 +184,7 @@ fn run_into(
     let ring_bytes = priority.size() + bulk.iter().map(Ring::size).sum::<u64>();
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
-    let runtime = Background::start(config, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
+    let runtime = Background::start(config, follow, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
     let mut clock = UnixOffset::new();
     let surroundings = Surroundings {
         cpus: host::possible_cpus(),
@@ -243,7 +246,7 @@ fn run_into(
         connections = stages.flows.len(),
         "tarsier is ready"
     );
-    pipeline.main_loop(&stop, options.stop_after, &desk);
+    pipeline.main_loop(&stop, options.stop_after, &desk, &runtime);
     let recorded = pipeline.end(&desk);
     let deadline = Instant::now() + FLUSH;
     runtime.stop(&pipeline.feed.engine.outlet);
@@ -267,6 +270,9 @@ impl Pipeline {
                 Ok(()) => {
                     let hooks: Vec<_> = sensor.hooks().map(|hook| hook.to_string()).collect();
                     tracing::debug!(sensor = sensor.sensor.name(), hooks = hooks.join(", "), "attached");
+                }
+                Err(reason) if sensor.is_resting() => {
+                    tracing::debug!(sensor = sensor.sensor.name(), reason, "sensor is off");
                 }
                 Err(reason) => tracing::warn!(sensor = sensor.sensor.name(), reason, "sensor is off"),
             }
@@ -300,7 +306,13 @@ impl Pipeline {
         }
     }
 
-    fn main_loop(&mut self, stop: &AtomicBool, stop_after: Option<Duration>, desk: &Desk) {
+    fn main_loop(
+        &mut self,
+        stop: &AtomicBool,
+        stop_after: Option<Duration>,
+        desk: &Desk,
+        runtime: &Background,
+    ) {
         let mut pause = Duration::ZERO;
         while !stop.load(Ordering::Acquire) && !self.feed.is_over() {
             if stop_after.is_some_and(|limit| self.started.elapsed() >= limit) {
@@ -312,6 +324,10 @@ impl Pipeline {
                 self.wakeups.timer += 1;
             }
             let drained = self.cycle();
+            // One at a time: the plan that is written must not be one that a program may still read.
+            if let Some(reloaded) = runtime.reloaded() {
+                self.take_rules(reloaded);
+            }
             self.keep_within_memory(desk);
             desk.answer(|question| self.answer(question));
             pause = self.pace.after(drained);
@@ -417,11 +433,12 @@ fn load_options(
     hierarchy: &Hierarchy,
     selftest: &SelfTest,
     wanted: Wanted,
+    may_change: bool,
 ) -> anyhow::Result<LoadOptions> {
     let scope = config.scope.cgroup.as_ref().map(|path| hierarchy.scope(Path::new(path))).transpose()?;
     let v1_controller = hierarchy.controller.as_ref().map(|name| (name.clone(), hierarchy.id));
-    // A program after every system call of the machine is attached only for a rule that needs it.
-    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || !wanted.calls.is_empty());
+    let needs_calls = may_change || !wanted.calls.is_empty();
+    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || needs_calls);
     Ok(LoadOptions {
         sensors: sensors.collect(),
         avoid: config.hooks.avoid.iter().map(|kind| (*kind).into()).collect(),

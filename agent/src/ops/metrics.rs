@@ -54,6 +54,9 @@ metrics! {
     RuleMatches Counter "tarsier_rule_matches_total" ["rule", "priority", "source"] "Events that a rule matched, whether or not an alert was told of them.";
     RuleWithheld Counter "tarsier_rule_withheld_total" ["rule", "cause"] "Matches of a rule of which no alert was told, by cause: throttled (alerts.throttle), grouped (alerts.group).";
     RuleEvents Counter "tarsier_rule_events_total" [] "Events that rules were tried on.";
+    RulesRunning Gauge "tarsier_rules_running" ["digest"] "Rules that run; the label names the set: SHA-256 of its files.";
+    RulesLoaded Gauge "tarsier_rules_loaded_time_seconds" [] "When the rules that run were loaded, seconds since the epoch.";
+    RuleReloads Counter "tarsier_rule_reloads_total" ["outcome"] "Times that rules were loaded anew, by outcome: loaded, or failed (those before run on).";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" ["cause"] "Processes removed before their time, by cause: the table was full, or memory was short.";
     ProcessAnomalies Counter "tarsier_process_anomalies_total" ["kind"] "What the process table had to put up with: records repeated, missing or cut.";

@@ -3,6 +3,8 @@
 //! Whoever finds that a rule matched calls [`Alerts::matched`]. Conditions are evaluated on what processes say;
 //! what alerts tell of command lines is redacted, as everywhere else ([`redacted`]).
 
+use std::collections::BTreeMap;
+
 use tarsier_core::event::alert::{Alert, Priority, TraceContext};
 use tarsier_core::event::{Process, Workload};
 use tarsier_core::rules::evaluate::Event;
@@ -12,7 +14,7 @@ use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::throttle::Throttle;
 
 use super::outlet::Outlet;
-use crate::export::alerts::{AlertsConfig, ConfigError};
+use crate::export::alerts::{Addition, AlertsConfig, ConfigError};
 use crate::ops::metrics::{Metric, Snapshot};
 
 mod redacted;
@@ -26,16 +28,23 @@ const SOURCE: &str = "syscall";
 /// Groups whose windows are known at once: a few megabytes.
 const GROUPS: usize = 16_384;
 
-/// Whose alerts say the same: position of the rule, index of the workload, path of the program.
+/// Whose alerts say the same: number of the rule, index of the workload, path of the program.
 type GroupKey = (u32, u32, Box<[u8]>);
 
 /// What every rule of a set tells, and what became of its matches.
 pub(super) struct Alerts {
     /// By the rule's position in the set.
     rules: Vec<Rule>,
+    /// Of rules that ran before, by name, with the last priority: they may come back, and counters do not run back.
+    retired: BTreeMap<String, (Priority, Account)>,
     /// [`None`]: every alert is told.
     groups: Option<Groups<GroupKey>>,
     digest: String,
+    additions: Vec<Addition>,
+    /// What a rule begins with.
+    throttle: Option<Throttle>,
+    /// Rules that had a number so far.
+    numbered: u32,
 }
 
 /// A rule as far as its alerts go.
@@ -45,6 +54,13 @@ struct Rule {
     priority: Priority,
     tags: Vec<String>,
     output: Output,
+    account: Account,
+}
+
+/// What of a rule outlives its set.
+struct Account {
+    /// Which rule it is of, of all that ever ran.
+    number: u32,
     /// [`None`]: it may tell as many as it will.
     throttle: Option<Throttle>,
     counts: Counts,
@@ -87,38 +103,60 @@ impl Alerts {
         set: &Ruleset,
         digest: String,
     ) -> Result<Self, Vec<ConfigError>> {
-        let additions = config.additions()?;
-        let rules = set.rules.iter().map(|ready| {
+        let window_ns = u64::try_from(config.group.window.get().as_nanos()).unwrap_or(u64::MAX);
+        let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
+        let mut alerts = Self {
+            rules: Vec::new(),
+            retired: BTreeMap::new(),
+            groups,
+            digest: String::new(),
+            additions: config.additions()?,
+            throttle: config.throttle.bucket(),
+            numbered: 0,
+        };
+        alerts.replace(set, digest);
+        Ok(alerts)
+    }
+
+    /// The rules of another set in place of those so far. One that was there before, by name, goes on with its
+    /// counts, its throttle and its groups.
+    pub(super) fn replace(&mut self, set: &Ruleset, digest: String) {
+        let before = self.rules.drain(..).map(|rule| (rule.name, (rule.priority, rule.account)));
+        self.retired.extend(before);
+        for ready in &set.rules {
             let mut output = Output::new(&ready.output);
-            additions.iter().for_each(|addition| addition.add_to(&mut output, SOURCE, &ready.rule));
-            Rule {
+            self.additions.iter().for_each(|addition| addition.add_to(&mut output, SOURCE, &ready.rule));
+            let before = self.retired.remove(&ready.rule.name);
+            let account = before.map(|(_, account)| account).unwrap_or_else(|| {
+                self.numbered += 1;
+                Account { number: self.numbered, throttle: self.throttle, counts: Counts::default() }
+            });
+            self.rules.push(Rule {
                 name: ready.rule.name.clone(),
                 description: ready.rule.description.clone(),
                 priority: ready.rule.priority,
                 tags: ready.rule.tags.clone(),
                 output,
-                throttle: config.throttle.bucket(),
-                counts: Counts::default(),
-            }
-        });
-        let window_ns = u64::try_from(config.group.window.get().as_nanos()).unwrap_or(u64::MAX);
-        let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
-        Ok(Self { rules: rules.collect(), groups, digest })
+                account,
+            });
+        }
+        self.digest = digest;
     }
 
     /// The rule at position `place` of the set matched.
     pub(super) fn matched<E: Event>(&mut self, place: u32, found: &Match<'_, E>, outlet: &mut Outlet) {
         let Some(rule) = self.rules.get_mut(place as usize) else { return };
-        rule.counts.matches += 1;
+        let account = &mut rule.account;
+        account.counts.matches += 1;
         let program = found.process.map_or(&b""[..], |process| process.image.exe());
-        let key = || (place, found.workload.index, program.into());
+        let key = || (account.number, found.workload.index, program.into());
         let mut group = self.groups.as_mut().map(|groups| (groups, key()));
         if group.as_mut().is_some_and(|(groups, key)| groups.holds(key, found.at_ns)) {
-            rule.counts.grouped += 1;
+            account.counts.grouped += 1;
             return;
         }
-        if rule.throttle.as_mut().is_some_and(|throttle| !throttle.take(found.at_ns)) {
-            rule.counts.throttled += 1;
+        if account.throttle.as_mut().is_some_and(|throttle| !throttle.take(found.at_ns)) {
+            account.counts.throttled += 1;
             return;
         }
         let suppressed = group.map_or(0, |(groups, key)| groups.tell(key, found.at_ns));
@@ -143,9 +181,12 @@ impl Alerts {
         });
     }
 
-    /// What became of every rule's matches, with its name and priority, in the order of the set.
+    /// What became of every rule's matches, with its name and priority, in the order of the set; behind them those of rules
+    /// that ran before.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Priority, Counts)> {
-        self.rules.iter().map(|rule| (rule.name.as_str(), rule.priority, rule.counts))
+        let rules = self.rules.iter().map(|rule| (rule.name.as_str(), rule.priority, rule.account.counts));
+        let retired = self.retired.iter();
+        rules.chain(retired.map(|(name, (priority, account))| (name.as_str(), *priority, account.counts)))
     }
 
     /// The same as metrics of the agent.

@@ -19,13 +19,19 @@ use crate::host::identity;
 use crate::kernel::wait::Waker;
 use crate::ops::admin::AdminServer;
 use crate::ops::http::{HttpServer, Sources};
+use crate::rules::{self, Active};
 
 /// A running second thread.
 pub(super) struct Background {
     exits: Exits,
+    /// Rules that were loaded anew, or why they were not.
+    rules: mpsc::Receiver<Reloaded>,
     flush: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
+
+/// Rules, or why the files give none.
+pub(super) type Reloaded = anyhow::Result<Active>;
 
 /// The ways out that the thread runs.
 #[derive(Clone)]
@@ -40,20 +46,26 @@ pub(super) struct Exits {
 type Started = anyhow::Result<Exits>;
 
 impl Background {
-    /// Starts it; returns when the endpoint listens and the exporters run.
+    /// Starts it; returns when the endpoint listens and the exporters run. Rules are loaded anew if those that run have the
+    /// digest `rules`.
     pub(super) fn start(
         config: &Config,
+        rules: Option<String>,
         desk: Arc<Desk>,
         stop: Arc<AtomicBool>,
         waker: Waker,
     ) -> anyhow::Result<Self> {
         let (flush, flushed) = oneshot::channel();
         let (started, starting) = mpsc::channel();
+        let (reloads, reloaded) = mpsc::channel();
         let config = config.clone();
         let thread = std::thread::Builder::new().name("tarsier-io".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime.context("starting the IO thread") {
                 Ok(runtime) => {
+                    if let Some(running) = rules {
+                        runtime.spawn(reloading(config.clone(), running, reloads, waker.clone()));
+                    }
                     runtime.block_on(serve(&config, desk, stop, waker, &started, flushed));
                     // Without waiting for a file system that stands still.
                     runtime.shutdown_background();
@@ -63,12 +75,17 @@ impl Background {
             }
         })?;
         let exits = starting.recv().context("the IO thread ended early")??;
-        Ok(Self { exits, flush, thread })
+        Ok(Self { exits, rules: reloaded, flush, thread })
     }
 
     /// The ways out.
     pub(super) fn exits(&self) -> &Exits {
         &self.exits
+    }
+
+    /// The next rules that were loaded anew, if there are any.
+    pub(super) fn reloaded(&self) -> Option<Reloaded> {
+        self.rules.try_recv().ok()
     }
 
     /// Flushes the exporters, says what could not be sent, and ends the thread.
@@ -163,6 +180,17 @@ fn admin(config: &Config, desk: &Arc<Desk>) -> Option<AdminServer> {
             None
         }
     }
+}
+
+/// Hands rules that were loaded anew to the pipeline, and wakes it.
+async fn reloading(config: Config, running: String, reloads: mpsc::Sender<Reloaded>, waker: Waker) {
+    let floor = config.alerts.priority.into();
+    let tell = |reloaded| {
+        // It fails only when the pipeline has ended.
+        let _ = reloads.send(reloaded);
+        waker.wake();
+    };
+    rules::follow(config.rules, floor, running, tell).await;
 }
 
 /// SIGUSR1 is what log rotation for Falco sends. It must not end the agent; files need no telling, programs are started

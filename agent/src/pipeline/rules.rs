@@ -1,7 +1,9 @@
 //! The stage of the rules: happenings in, alerts out.
 
+use std::time::UNIX_EPOCH;
+
 use tarsier_abi::syscall::CALLS;
-use tarsier_abi::{Header, syscall::Call};
+use tarsier_abi::{Header, Sensor, syscall::Call};
 use tarsier_core::enrich::CgroupTable;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
@@ -12,12 +14,13 @@ use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What, kinds};
 use super::alerts::{Alerts, Match};
 use super::outlet::Outlet;
 use crate::config::Config;
+use crate::ops::metrics::{Metric, Snapshot};
 use crate::rules::{Active, Matching};
 
 /// The rules that run, and what they need while they do.
 pub(super) struct Rules {
     active: Active,
-    pub(super) alerts: Alerts,
+    alerts: Alerts,
     matching: Matching,
     /// The types that each call is, by its number.
     types: [Vec<usize>; CALLS],
@@ -34,6 +37,10 @@ pub(super) struct Rules {
     first_unix_ns: u64,
     /// Events whose process no record had told of.
     pub(super) unattributed: u64,
+    /// Sets that took the place of the one before.
+    reloads: u64,
+    /// Sets that could not.
+    refused: u64,
 }
 
 /// The tables that say whose doing an event is.
@@ -70,7 +77,33 @@ impl Rules {
             events: 0,
             first_unix_ns: 0,
             unattributed: 0,
+            reloads: 0,
+            refused: 0,
         })
+    }
+
+    /// Another set in place of this one, from the next event on.
+    pub(super) fn replace(&mut self, active: Active) {
+        self.alerts.replace(&active.set, active.digest.clone());
+        self.active = active;
+        self.reloads += 1;
+    }
+
+    /// A set could not be loaded; this one runs on.
+    pub(super) fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Which rules run, and what they did, as metrics of the agent.
+    pub(super) fn metrics(&self, out: &mut Snapshot) {
+        out.push(Metric::RecordsUnattributed, &[Sensor::Syscall.name()], self.unattributed);
+        out.push(Metric::RuleEvents, &[], self.events);
+        out.push(Metric::RulesRunning, &[&self.active.digest], self.active.running() as u64);
+        let loaded = self.active.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        out.push(Metric::RulesLoaded, &[], loaded.as_secs_f64());
+        out.push(Metric::RuleReloads, &["loaded"], self.reloads);
+        out.push(Metric::RuleReloads, &["failed"], self.refused);
+        self.alerts.metrics(out);
     }
 
     /// A system call returned.

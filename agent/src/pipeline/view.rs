@@ -149,9 +149,7 @@ fn tables(pipeline: &Pipeline, out: &mut Snapshot) {
     out.push(Metric::CgroupsUnattributed, &[], stages.cgroups.counters().unattributed);
     out.push(Metric::RecordsUnattributed, &[Sensor::Tcp.name()], stages.totals.unattributed);
     if let Some(rules) = &stages.rules {
-        out.push(Metric::RecordsUnattributed, &[Sensor::Syscall.name()], rules.unattributed);
-        out.push(Metric::RuleEvents, &[], rules.events);
-        rules.alerts.metrics(&mut *out);
+        rules.metrics(&mut *out);
     }
     let flows = stages.flows.counts();
     out.push(Metric::FlowsLive, &[], stages.flows.len() as u64);

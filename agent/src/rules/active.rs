@@ -1,9 +1,8 @@
 //! The rules that run: read, loaded, selected and compiled.
 
-use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use anyhow::bail;
-use sha2::{Digest, Sha256};
 use tarsier_abi::syscall::{Call, Plan};
 use tarsier_core::event::alert::Priority;
 use tarsier_core::rules::compile::Compiled;
@@ -12,7 +11,7 @@ use tarsier_core::rules::need;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::select::select;
 
-use super::{Report, RulesConfig, files};
+use super::{Files, Report, RulesConfig, files};
 
 /// A set of rules, ready to run.
 #[derive(Debug)]
@@ -21,8 +20,10 @@ pub struct Active {
     pub set: Ruleset,
     /// Those that are on, compiled.
     pub compiled: Compiled,
-    /// Names this set: SHA-256 of the files in their order, in hexadecimal.
+    /// Names this set: [`Files::digest`].
     pub digest: String,
+    /// When it was put together.
+    pub loaded_at: SystemTime,
 }
 
 impl Active {
@@ -37,7 +38,14 @@ impl Active {
         if config.files.is_empty() {
             return Ok(None);
         }
-        let files = files::read(&config.files)?;
+        Self::of(&files::read(&config.files)?, config, floor).map(Some)
+    }
+
+    /// The same, of files that have been read.
+    ///
+    /// # Errors
+    /// No rule at all could be loaded.
+    pub(super) fn of(files: &Files, config: &RulesConfig, floor: Priority) -> anyhow::Result<Self> {
         let sources = files.sources();
         let mut set = Ruleset::load(&sources);
         for unread in &files.unread {
@@ -62,16 +70,13 @@ impl Active {
         for ready in &mut set.rules {
             ready.rule.is_enabled &= ready.rule.priority <= floor;
         }
-        let mut hash = Sha256::new();
-        for source in &sources {
-            hash.update(source.text);
-        }
-        let mut digest = String::new();
-        for byte in hash.finalize() {
-            // Writing to a string does not fail.
-            let _ = write!(digest, "{byte:02x}");
-        }
-        Ok(Some(Self { compiled: Compiled::new(&set), set, digest }))
+        let compiled = Compiled::new(&set);
+        Ok(Self { compiled, set, digest: files.digest(), loaded_at: SystemTime::now() })
+    }
+
+    /// How many rules run.
+    pub fn running(&self) -> usize {
+        self.set.rules.iter().filter(|ready| ready.rule.is_enabled).count()
     }
 
     /// The system calls that rules are about.

@@ -11,7 +11,9 @@ use tarsier_core::rules::select::{Entry, Which};
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
     /// Rule files of Falco, and folders of them (all that ends in `.yaml` or `.yml`, by name), loaded as one set in
-    /// this order. None: no rules.
+    /// this order. None: no rules. They are loaded anew on SIGHUP and when they change (0.2 s after the last change, or 2 s after
+    /// the first; files in whose place another is renamed are never seen half); if nothing can be loaded, those before run on.
+    /// `select` and all else here is read at the start.
     pub files: Vec<PathBuf>,
     /// What becomes of an event that several rules match.
     pub matching: Matching,

@@ -1,9 +1,11 @@
 //! Reads rule files.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::load::yaml::MAX_BYTES;
 
@@ -19,6 +21,20 @@ impl Files {
     /// As the loader takes them.
     pub fn sources(&self) -> Vec<Source<'_>> {
         self.files.iter().map(|(name, text)| Source { name, text }).collect()
+    }
+
+    /// Names this set: SHA-256 of the texts in their order, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (_, text) in &self.files {
+            hash.update(text);
+        }
+        let mut digest = String::new();
+        for byte in hash.finalize() {
+            // Writing to a string does not fail.
+            let _ = write!(digest, "{byte:02x}");
+        }
+        digest
     }
 }
 

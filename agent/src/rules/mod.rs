@@ -5,9 +5,12 @@
 mod active;
 mod config;
 mod files;
+mod follow;
 mod report;
+mod watch;
 
 pub use active::Active;
 pub use config::{Matching, Named, RulesConfig, Selection};
 pub use files::{Files, read};
+pub use follow::follow;
 pub use report::{Report, to_json};

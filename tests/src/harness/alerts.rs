@@ -34,7 +34,8 @@ pub struct Alerts {
     /// All that has come.
     pub seen: Vec<Value>,
     itest: std::path::PathBuf,
-    _files: tempfile::TempDir,
+    /// Where its rules are.
+    pub files: tempfile::TempDir,
 }
 
 impl Alerts {
@@ -44,10 +45,11 @@ impl Alerts {
         let path = files.path().join("rules.yaml");
         std::fs::write(&path, rules)?;
         let cgroup = Cgroup::new(stem)?;
-        Self::with(context, cgroup, &path, files)
+        Self::of_files(context, cgroup, &path, files)
     }
 
-    fn with(
+    /// The same, with rules at `rules`, a file or folder in `files`.
+    pub fn of_files(
         context: &Context,
         cgroup: Cgroup,
         rules: &Path,
@@ -78,7 +80,7 @@ impl Alerts {
             }
         });
         let itest = context.itest.clone();
-        Ok(Self { agent, cgroup, receiver, lines, seen: Vec::new(), itest, _files: files })
+        Ok(Self { agent, cgroup, receiver, lines, seen: Vec::new(), itest, files })
     }
 
     /// A process in the scope that makes the system calls it is told: see `workload::calls`.
@@ -115,11 +117,12 @@ impl Alerts {
     /// what has not come before the last one will not. The rules must have [`BARRIER`].
     pub fn settle(&mut self, caller: &mut Caller) -> anyhow::Result<()> {
         let is_barrier = |alert: &Value| alert["rule"] == "barrier";
-        let before = self.seen.iter().filter(|alert| is_barrier(alert)).count();
         caller.call("umount2 \"/nowhere/barrier\" 0")?;
-        while self.seen.iter().filter(|alert| is_barrier(alert)).count() == before {
+        let mut has_come = false;
+        while !has_come {
             let known = self.seen.len();
             self.next().with_context(|| format!("{known} alerts had come"))?;
+            has_come = self.seen.last().is_some_and(is_barrier);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod identity;
 mod lockdown;
 mod preexisting;
 mod refusals;
+mod reload;
 mod rule_fields;
 mod shutdown;
 mod surroundings;
@@ -35,6 +36,7 @@ pub fn tests() -> Vec<Test> {
         channels::TESTS,
         top::TESTS,
         rule_fields::TESTS,
+        reload::TESTS,
         // The last one: it changes the kernel for good.
         lockdown::TESTS,
     ]

@@ -24,6 +24,7 @@ mod program;
 mod syslog;
 mod tls;
 
+pub use append::Addition;
 pub use channel::ChannelState;
 pub use config::{AlertsConfig, ConfigError, GroupConfig, PriorityName, StdoutOutput, ThrottleConfig};
 pub use file::FileOutput;

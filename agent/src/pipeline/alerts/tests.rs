@@ -232,6 +232,44 @@ fn what_says_the_same_again_is_told_once_in_a_window_with_a_number() {
 }
 
 #[test]
+fn what_a_rule_has_told_outlives_its_set() {
+    let yaml = "alerts: {throttle: {rate_per_minute: 1, burst: 2}, group: {window: 10s}, append_output: []}";
+    let config = Loaded::parse("test", yaml, |_| None).unwrap().config;
+    let rule = |name: &str, priority: &str| {
+        format!(
+            "- rule: {name}\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: {priority}\n"
+        )
+    };
+    let set = |text: &str| Ruleset::load(&[Source { name: "rules.yaml", text }]);
+    let (lines, workload, login) = (Lines::default(), workload(), process(b""));
+    let mut outlet = outlet(&config, lines);
+    let first = set(&(rule("a", "ERROR") + &rule("b", "ERROR")));
+    let mut alerts = Alerts::new(&config.alerts, &first, "1".into()).unwrap();
+    let mut matched = |alerts: &mut Alerts, place, second| {
+        let at_ns = ns(second);
+        let found =
+            Match { event: &OPEN, at_ns, number: 1, workload: &workload, process: Some(&login), trace: None };
+        alerts.matched(place, &found, &mut outlet);
+    };
+    let of = |alerts: &Alerts, name: &str| {
+        let (_, _, counts) = alerts.counts().find(|(known, ..)| *known == name).unwrap();
+        (counts.matches, counts.grouped, counts.throttled)
+    };
+    matched(&mut alerts, 0, 0);
+    matched(&mut alerts, 1, 0);
+    // At another place, of another priority; a rule that is gone keeps its counts, and one that is new has none.
+    alerts.replace(&set(&(rule("c", "ERROR") + &rule("a", "ALERT"))), "2".into());
+    matched(&mut alerts, 0, 1);
+    matched(&mut alerts, 1, 1);
+    assert_eq!([of(&alerts, "a"), of(&alerts, "b"), of(&alerts, "c")], [(2, 1, 0), (1, 0, 0), (1, 0, 0)]);
+    matched(&mut alerts, 1, 11);
+    alerts.replace(&first, "3".into());
+    matched(&mut alerts, 0, 22);
+    matched(&mut alerts, 1, 1);
+    assert_eq!([of(&alerts, "a"), of(&alerts, "b"), of(&alerts, "c")], [(4, 1, 1), (2, 1, 0), (1, 0, 0)]);
+}
+
+#[test]
 fn secrets_are_hidden_in_all_that_may_hold_one() {
     let login = process(b"/bin/login\0--password\0two words\0-v\0");
     let expected = "--password [REDACTED] -v|--password|/bin/login --password [REDACTED] -v|\
