@@ -64,9 +64,12 @@ fn path(test: &Test) -> Option<Vec<Need>> {
         }
         Operator::StartsWith => each(texts, |text| Need { head: text.to_vec(), ..Need::default() }),
         Operator::EndsWith => each(texts, |text| Need { tail: text.to_vec(), ..Need::default() }),
-        Operator::PathMatch | Operator::Glob => {
-            each(texts, |text| Need { head: before_pattern(text), ..Need::default() })
-        }
+        Operator::PathMatch => each(texts, |text| Need { head: before_pattern(text), ..Need::default() }),
+        Operator::Glob => each(texts, |text| Need {
+            head: before_pattern(text),
+            tail: behind_pattern(text),
+            ..Need::default()
+        }),
         Operator::Contains => each(texts, |text| Need { is_unclean: only_unclean(text), ..Need::default() }),
         _ => None,
     }
@@ -110,6 +113,14 @@ fn before_pattern(text: &[u8]) -> Vec<u8> {
     let end = text.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(text.len());
     let plain = &text[..end];
     plain.strip_suffix(b"/").unwrap_or(plain).to_vec()
+}
+
+/// What a pattern of `glob` ends with, behind all in it that means something.
+fn behind_pattern(text: &[u8]) -> Vec<u8> {
+    let start = text.iter().rposition(|byte| b"*?[]\\".contains(byte)).map_or(0, |last| last + 1);
+    // Behind a backslash one byte stands for itself; it is left out too.
+    let start = if start > 0 && text[start - 1] == b'\\' { start + 1 } else { start };
+    text.get(start..).unwrap_or_default().to_vec()
 }
 
 /// Whether only a path that is not clean has this in it.

@@ -52,7 +52,9 @@ fn conditions_become_heads_and_tails() {
         ("fd.directory = /etc", "rRwWbBxX /etc/…"),
         ("fd.filename = id_rsa", "rRwWbBxX …id_rsa"),
         ("fd.name endswith .pem and fd.directory = /tmp", "rRwWbBxX /tmp/….pem"),
-        ("fd.name glob /proc/*/environ", "rRwWbBxX /proc…"),
+        ("fd.name glob /proc/*/environ", "rRwWbBxX /proc…/environ"),
+        ("fd.name glob /etc/[a-z]*", "rRwWbBxX /etc…"),
+        ("fd.name glob '/a/*.p?m'", "rRwWbBxX /a…m"),
         ("fd.name pmatch (/var/run/)", "rRwWbBxX /var/run…"),
         ("fd.name = /a and fd.name = /b", ""),
         ("evt.is_open_read = true and fd.name = /a", "rR--bBxX /a…/a"),
@@ -181,8 +183,19 @@ fn leaf() -> impl Strategy<Value = String> {
     let field =
         prop::sample::select(vec!["fd.name", "fd.nameraw", "fs.path.name", "fd.directory", "fd.filename"]);
     let operator = prop::sample::select(vec!["=", "!=", "startswith", "endswith", "contains", "glob"]);
-    let text =
-        prop::sample::select(vec!["/etc", "/etc/shadow", "shadow", "/", "../", "/tmp/*", "x", "/etc/", "a"]);
+    let text = prop::sample::select(vec![
+        "/etc",
+        "/etc/shadow",
+        "shadow",
+        "/",
+        "../",
+        "/tmp/*",
+        "x",
+        "/etc/",
+        "a",
+        "*/x",
+        "*[st]hadow",
+    ]);
     prop_oneof![
         6 => (field, operator, text).prop_map(|(field, operator, text)| format!("{field} {operator} '{text}'")),
         1 => Just("fd.name pmatch (/etc, /tmp/a/)".to_owned()),
