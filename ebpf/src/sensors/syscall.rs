@@ -191,9 +191,11 @@ fn passes(
     match recipe.subject() {
         Subject::Outcome => true,
         Subject::Descriptor => {
-            let word = descriptor::socket_word(descriptor::file(task, fd as u32));
-            let all = u64::MAX;
-            let (head, tail) = (Known { bits: word, known: all }, Known { bits: ret as u64, known: all });
+            let file = descriptor::file(task, fd as u32);
+            // Where there is no file, arguments may say what would have been.
+            let known = if file.is_null() { 0 } else { u64::MAX };
+            let head = Known { bits: descriptor::socket_word(file), known };
+            let tail = Known { bits: ret as u64, known: u64::MAX };
             pushed::holds(filter, alternatives, head, tail)
         }
         Subject::Path => {

@@ -2,8 +2,8 @@
 //!
 //! A condition becomes alternatives, each a few facts that have to be so; everything else of it is taken to be so. So
 //! what passes is never less than what matches. Facts are those that the kernel side can test in a few
-//! nanoseconds: how the call ended, how a file was opened, both ends of its path, the family and
-//! protocol of a socket, what was returned.
+//! nanoseconds: how the call ended, how a file was opened, both ends of its path, the family
+//! of a socket, what was returned.
 
 use tarsier_abi::syscall::{
     ALTERNATIVES, Alternative, CALLS, CLASSES, Call, FILTERS, Filter, Plan, RECIPES, Subject, class,
@@ -32,8 +32,6 @@ struct Need {
     never: u32,
     /// The families of the socket; empty: any, or none.
     families: Vec<u16>,
-    /// Its protocols; empty: any.
-    protocols: Vec<u16>,
     /// What was returned; empty: anything.
     returned: Vec<i64>,
     /// Only of a path that is not clean: those pass in any case.
@@ -51,7 +49,6 @@ impl Need {
             tail: longer(&self.tail, &other.tail, |long, short| long.ends_with(short))?,
             never: self.never | other.never,
             families: common(&self.families, &other.families)?,
-            protocols: common(&self.protocols, &other.protocols)?,
             returned: common(&self.returned, &other.returned)?,
             is_unclean: self.is_unclean || other.is_unclean,
         })
@@ -128,12 +125,8 @@ fn few(mut needs: Vec<Need>) -> Vec<Need> {
 
 /// The filter of a call of which one of these conditions has to be true. None: everything has to pass.
 pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
-    let mut all: Vec<Need> = conditions.iter().flat_map(|expr| needs(call, expr, true)).collect();
+    let all: Vec<Need> = conditions.iter().flat_map(|expr| needs(call, expr, true)).collect();
     let subject = RECIPES[call as usize].subject();
-    if subject == Subject::Path {
-        // Those pass without being asked.
-        all.retain(|need| !need.is_unclean);
-    }
     let mut alternatives: Vec<(Alternative, u32)> = Vec::new();
     for need in &all {
         let classes = !need.never & ((1 << CLASSES) - 1);
@@ -166,6 +159,10 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
 fn of_need(need: &Need, subject: Subject) -> Vec<Alternative> {
     match subject {
         Subject::Outcome => vec![Alternative::default()],
+        // Those pass without being asked, if their class does: for no other path this holds.
+        Subject::Path if need.is_unclean => {
+            vec![Alternative { head_mask: 0xff, ..Alternative::ANYTHING }]
+        }
         Subject::Path => {
             let (head, head_mask) = first_bytes(&need.head);
             let (tail, tail_mask) = last_bytes(&need.tail);
@@ -173,22 +170,16 @@ fn of_need(need: &Need, subject: Subject) -> Vec<Alternative> {
         }
         Subject::Descriptor => {
             let families: Vec<Option<u16>> = or_any(&need.families);
-            let protocols: Vec<Option<u16>> = or_any(&need.protocols);
             let returned: Vec<Option<i64>> = or_any(&need.returned);
             let mut all = Vec::new();
             for family in &families {
-                for protocol in &protocols {
-                    for ret in &returned {
-                        all.push(Alternative {
-                            head: socket_word(family.unwrap_or(0), protocol.unwrap_or(0)),
-                            head_mask: socket_word(
-                                family.map_or(0, |_| u16::MAX),
-                                protocol.map_or(0, |_| u16::MAX),
-                            ),
-                            tail: ret.unwrap_or(0).cast_unsigned(),
-                            tail_mask: ret.map_or(0, |_| u64::MAX),
-                        });
-                    }
+                for ret in &returned {
+                    all.push(Alternative {
+                        head: socket_word(family.unwrap_or(0), 0),
+                        head_mask: socket_word(family.map_or(0, |_| u16::MAX), 0),
+                        tail: ret.unwrap_or(0).cast_unsigned(),
+                        tail_mask: ret.map_or(0, |_| u64::MAX),
+                    });
                 }
             }
             all

@@ -5,11 +5,6 @@ use super::super::typed::{Operand, Right, Test};
 use super::Need;
 use tarsier_abi::syscall::{CLASSES, Call, RECIPES, Subject, class};
 
-/// `IPPROTO_*` (include/uapi/linux/in.h).
-const TCP: u16 = 6;
-const UDP: u16 = 17;
-const ICMP: u16 = 1;
-const MPTCP: u16 = 262;
 /// `AF_*` (include/linux/socket.h).
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -210,15 +205,8 @@ fn kind(test: &Test) -> Option<Vec<Need>> {
     Some(vec![Need { families, ..Need::default() }])
 }
 
+/// Only of an IP socket there is one. Which one follows from type and protocol together, and is left to user space.
 fn protocol(test: &Test) -> Option<Vec<Need>> {
-    let mut protocols = Vec::new();
-    for text in equal(test)? {
-        protocols.extend(match text.as_str() {
-            "tcp" => &[TCP, MPTCP][..],
-            "udp" => &[UDP],
-            "icmp" => &[ICMP],
-            _ => return None,
-        });
-    }
-    Some(vec![Need { protocols, ..Need::default() }])
+    equal(test)?;
+    Some(vec![Need { families: vec![AF_INET, AF_INET6], ..Need::default() }])
 }
