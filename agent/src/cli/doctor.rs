@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::style::Style;
 use tarsier_abi::Sensor;
+use tarsier_abi::syscall::Call;
 
 use super::{Exit, Refusal};
 use crate::kernel::btf::Btf;
@@ -72,7 +73,8 @@ fn sensors() -> Vec<Check> {
         v1_controller: None,
         priority_bytes: 64 << 10,
         bulk_bytes: 64 << 10,
-        wanted: Wanted::default(),
+        // Without any it would not be attached. One that hardly anybody makes.
+        wanted: Wanted { calls: vec![Call::userfaultfd], ..Wanted::default() },
         self_port: 0,
     };
     match Kernel::load(&options) {
