@@ -7,7 +7,6 @@
 
 use tarsier_abi::syscall::{
     ALTERNATIVES, Alternative, CALLS, CLASSES, Call, FILTERS, Filter, Plan, RECIPES, Subject, class,
-    socket_word,
 };
 
 use super::compile::of_type;
@@ -34,7 +33,7 @@ struct Need {
     families: Vec<u16>,
     /// What was returned; empty: anything.
     returned: Vec<i64>,
-    /// Only of a path that is not clean: those pass in any case.
+    /// Only of a path that is not absolute and clean: those pass in any case.
     is_unclean: bool,
 }
 
@@ -175,8 +174,8 @@ fn of_need(need: &Need, subject: Subject) -> Vec<Alternative> {
             for family in &families {
                 for ret in &returned {
                     all.push(Alternative {
-                        head: socket_word(family.unwrap_or(0), 0),
-                        head_mask: socket_word(family.map_or(0, |_| u16::MAX), 0),
+                        head: family.unwrap_or(0).into(),
+                        head_mask: family.map_or(0, |_| u16::MAX).into(),
                         tail: ret.unwrap_or(0).cast_unsigned(),
                         tail_mask: ret.map_or(0, |_| u64::MAX),
                     });

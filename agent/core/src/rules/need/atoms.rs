@@ -3,12 +3,8 @@
 use super::super::condition::Operator;
 use super::super::typed::{Operand, Right, Test};
 use super::Need;
+use crate::event::syscall::{AF_INET, AF_INET6, AF_UNIX};
 use tarsier_abi::syscall::{CLASSES, Call, RECIPES, Subject, class};
-
-/// `AF_*` (include/linux/socket.h).
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const AF_UNIX: u16 = 1;
 
 /// What has to be so for a comparison to be true; each is enough.
 pub(super) fn needs(call: Call, test: &Test) -> Vec<Need> {
@@ -70,9 +66,12 @@ fn path(test: &Test) -> Option<Vec<Need>> {
     }
 }
 
-/// As [`path`]: of one that is absolute and clean, it is the same.
+/// As [`path`], of one that is absolute and clean: it is the same there. Of any other the text says nothing of where it
+/// leads, and would contradict what does.
 fn raw_path(test: &Test) -> Option<Vec<Need>> {
-    path(test)
+    let mut needs = path(test)?;
+    needs.push(Need { is_unclean: true, ..Need::default() });
+    Some(needs)
 }
 
 fn directory(test: &Test) -> Option<Vec<Need>> {
