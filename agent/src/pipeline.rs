@@ -30,6 +30,7 @@ mod replay;
 mod rules;
 mod seed;
 mod stages;
+mod sweep;
 mod view;
 mod workload_metrics;
 
@@ -40,7 +41,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tarsier_abi::Sensor;
-use tarsier_abi::tcp::{SWEEP_BATCH, SweepBatch, SweepSlot};
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
@@ -65,6 +65,7 @@ pub use recording::{RecordOptions, Recorded};
 use recording::{Recording, Target};
 pub use replay::{Replayed, replay};
 use rules::Rules;
+use sweep::Sweep;
 
 /// How long shutdown may take to send what is queued.
 pub const FLUSH: Duration = Duration::from_secs(4);
@@ -118,15 +119,6 @@ impl Feed {
 struct Wakeups {
     timer: u64,
     threshold: u64,
-}
-
-/// When the next batch of live connections is looked at.
-struct Sweep {
-    interval: Duration,
-    due: Instant,
-    batch: Box<SweepBatch>,
-    /// Batches that the kernel did not run.
-    failed: u64,
 }
 
 /// The moment, by a wall clock that may have stepped.
@@ -203,8 +195,6 @@ fn run_into(
     let rules =
         active.map(|active| Rules::new(config, active, &surroundings.identity.host_name)).transpose()?;
     let started = Instant::now();
-    let sweep_interval: Duration = config.flows.interval.into();
-    let batch = SweepBatch { len: 0, slots: [SweepSlot::default(); SWEEP_BATCH] };
     let mut pipeline = Pipeline {
         kernel,
         priority,
@@ -216,12 +206,7 @@ fn run_into(
         feed: Feed { engine: Engine::new(config, &surroundings, rules, outlet), recording: None },
         clock,
         asleep: Asleep::new(),
-        sweep: Sweep {
-            interval: sweep_interval,
-            due: started + sweep_interval,
-            batch: Box::new(batch),
-            failed: 0,
-        },
+        sweep: Sweep::new(config.flows.interval.into(), started),
         lines,
         log,
         memory: Memory::new(Meter::new(config.memory.limit.map(ByteSize::get), ring_bytes)),
@@ -361,39 +346,6 @@ impl Pipeline {
         drained.records
     }
 
-    /// Looks at one batch of live connections, as often as spreads a round over the interval.
-    fn sweep_if_due(&mut self) {
-        let held = self.feed.engine.stages.flows.len();
-        if held == 0 || Instant::now() < self.sweep.due {
-            return;
-        }
-        let rounds = held.div_ceil(SWEEP_BATCH) as u32;
-        let step = self.sweep.interval / rounds;
-        // A slow cycle makes up for the batches it missed, but never for more than one round.
-        let missed = self.sweep.due.elapsed().as_nanos() / step.as_nanos().max(1);
-        for _ in 0..(1 + missed).min(u128::from(rounds)) {
-            self.sweep();
-        }
-        self.sweep.due = Instant::now() + step;
-    }
-
-    /// Looks at one batch of live connections; false if that ended a round.
-    fn sweep(&mut self) -> bool {
-        let batch = &mut self.sweep.batch;
-        let len = self.feed.engine.pick_sweep(&mut batch.slots);
-        batch.len = len as u64;
-        if len > 0
-            && let Err(error) = self.kernel.sweep(batch)
-        {
-            // The slots stay as they were, pending: nothing is learned of these connections.
-            self.sweep.failed += 1;
-            tracing::warn!(%error, "sweep of live connections");
-        }
-        let slots = batch.slots.get(..len).unwrap_or_default();
-        self.feed.frame(&Frame::Sweep { now_ns: clock::boot_ns(), slots });
-        len == SWEEP_BATCH
-    }
-
     /// Who looks at connections wants those of now: a whole sweep comes before the answer.
     fn answer(&mut self, question: desk::Question) -> desk::Answer {
         match question {
@@ -402,13 +354,6 @@ impl Pipeline {
                 self.sweep_all();
                 desk::Answer::Top(Box::new(view::top(self, clock::boot_ns())))
             }
-        }
-    }
-
-    /// Looks at every live connection, whatever the present round has covered.
-    fn sweep_all(&mut self) {
-        for _ in 0..2 {
-            while self.sweep() {}
         }
     }
 

@@ -2,18 +2,18 @@
 
 use tarsier_abi::{
     ABSENT,
-    syscall::{self, FileFacts, SocketFacts, file_flag, socket_flag},
+    syscall::{FileFacts, SocketFacts, file_flag, socket_flag},
 };
 
 use crate::{
     access::{Access, Untyped},
     kernel::{Ptr, SOCK_BOUND_BIT, field},
     path::Place,
-    process::OVERLAYFS_MAGIC,
+    process::{self, OVERLAYFS_MAGIC},
     sequence,
+    sock::AF_INET6,
 };
 
-const AF_INET6: u16 = 10;
 const S_IFMT: u32 = 0o170_000;
 const S_IFSOCK: u32 = 0o140_000;
 
@@ -49,8 +49,7 @@ pub fn facts(file: Ptr, fd: i32, out: *mut FileFacts) {
     }
     if sb.read::<u64>(&field::SB_MAGIC) == OVERLAYFS_MAGIC {
         flags |= file_flag::OVERLAY;
-        // `struct ovl_inode` is the inode followed by the upper dentry (fs/overlayfs/ovl_entry.h).
-        if inode.read_at::<u64>(field::INODE_SIZE_OF.load()) != 0 {
+        if process::is_upper_layer(inode.address()) {
             flags |= file_flag::UPPER_LAYER;
         }
     }
@@ -77,14 +76,10 @@ pub fn is_socket(file: Ptr) -> bool {
     mode(Untyped(file)) & S_IFMT == S_IFSOCK
 }
 
-/// A socket's family and protocol in one word; 0 of what is none.
+/// The family of a file's socket; 0 of what is none.
 #[inline(always)]
-pub fn socket_word(file: Ptr) -> u64 {
-    if file.is_null() || !is_socket(file) {
-        return 0;
-    }
-    let sock = sock(file);
-    syscall::socket_word(family(sock), Untyped(sock).read(&field::SOCK_PROTOCOL))
+pub fn family_of(file: Ptr) -> u16 {
+    if file.is_null() || !is_socket(file) { 0 } else { family(sock(file)) }
 }
 
 /// The `struct sock` of a socket's file; null if it has been let go.
@@ -115,7 +110,6 @@ pub fn socket_facts(sock: Ptr, fd: i32, out: *mut SocketFacts) {
     let (local_port, peer_port) = sequence::ports(at);
     // SAFETY (each write): the caller's room, in which a field is as aligned as its type says.
     unsafe {
-        (&raw mut (*out).sock).write_unaligned(sock as u64);
         let local = (&raw mut (*out).local).cast::<u32>();
         let peer = (&raw mut (*out).peer).cast::<u32>();
         if family == AF_INET6 {

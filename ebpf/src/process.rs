@@ -155,12 +155,17 @@ fn inode(inode: Ptr, detached: bool, record: *mut ExecRecord, flags: &mut u32) {
     }
     if magic == OVERLAYFS_MAGIC {
         *flags |= flag::EXE_OVERLAY;
-        // `struct ovl_inode` is the inode followed by the upper dentry (fs/overlayfs/ovl_entry.h).
-        let upper = peek_ptr(inode, field::INODE_SIZE_OF.load());
-        if !upper.is_null() {
+        if is_upper_layer(inode) {
             *flags |= flag::EXE_UPPER_LAYER;
         }
     }
+}
+
+/// Whether an inode of an overlay lies in its upper layer. `struct ovl_inode` is the inode followed by the upper dentry
+/// (fs/overlayfs/ovl_entry.h).
+#[inline(always)]
+pub fn is_upper_layer(inode: Ptr) -> bool {
+    !peek_ptr(inode, field::INODE_SIZE_OF.load()).is_null()
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use crate::{
     sequence::{self, Identity, Sent},
 };
 
-const AF_INET6: u16 = 10;
+pub const AF_INET6: u16 = 10;
 /// The third word of a v4-mapped address, `::ffff:0:0`, as it lies in memory.
 const MAPPED_WORD: u32 = 0x0000_ffff_u32.to_be();
 

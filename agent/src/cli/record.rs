@@ -13,7 +13,8 @@ use crate::pipeline::{RecordOptions, Recorded, RunOptions};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Nothing is exported meanwhile; --output also prints the events. Secrets in arguments are overwritten and kernel
-addresses hashed before anything is written; paths, command lines, users, addresses and ports are kept.
+addresses hashed before anything is written; paths, command lines, users, addresses and ports are kept, and with
+--rules that ask for them the first 80 bytes of what sendto and recvfrom move.
 The file is for its owner only. It can be cut or killed at any time: all whole blocks (at most a second old)
 can be replayed.
 

@@ -194,7 +194,7 @@ fn passes(
             let file = descriptor::file(task, fd as u32);
             // Where there is no file, arguments may say what would have been.
             let known = if file.is_null() { 0 } else { u64::MAX };
-            let head = Known { bits: descriptor::socket_word(file), known };
+            let head = Known { bits: descriptor::family_of(file).into(), known };
             let tail = Known { bits: ret as u64, known: u64::MAX };
             pushed::holds(filter, alternatives, head, tail)
         }
