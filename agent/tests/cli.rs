@@ -201,6 +201,63 @@ fn rule_files_are_checked_listed_and_shown() {
 }
 
 #[test]
+fn a_plan_is_explained_without_a_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = |name: &str, priority: &str, condition: &str| {
+        format!("- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: {priority}\n")
+    };
+    let rules = rule(
+        "Written",
+        "ERROR",
+        "evt.type = openat and evt.is_open_write = true and fd.name startswith /etc/",
+    ) + &rule("Costly", "DEBUG", "evt.type = openat and (fd.name = /a or proc.name = cat)")
+        + &rule("Started", "ERROR", "evt.type = execve and proc.name = sh");
+    let path = dir.path().join("r.yaml");
+    std::fs::write(&path, rules).unwrap();
+    let path = path.to_str().unwrap();
+    let explain = |args: &[&str]| {
+        let output = tarsier(&[&["rules", "explain-plan"], args].concat());
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        out(&output)
+    };
+    let text = explain(&[path]);
+    for says in [
+        "3 of 3 rules run.\n",
+        "syscall  for rules alone; asked for by 3 rules\n           by tp_btf/sys_exit\n",
+        &format!(
+            "\nopenat\n  everything passes\n  of `Costly` nothing can be filtered:\n      proc.name = cat\n        {path}:8:"
+        ),
+        "\nexecve, told by the sensor exec\n",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let document: serde_json::Value = serde_json::from_str(&explain(&[path, "--output", "json"])).unwrap();
+    let openat = |document: &serde_json::Value| document["calls"][0].clone();
+    assert_eq!(openat(&document)["untested"][0]["branches"][0][0]["place"]["line"], 8);
+    assert_eq!((&openat(&document)["filtered"], &openat(&document)["passes"]), (&false.into(), &().into()));
+    // Without that rule, which a configuration leaves out.
+    let config = file(dir.path(), "alerts: {priority: error}\nsensors: {tcp: false}\n");
+    let config = ["--config", config.to_str().unwrap(), path];
+    let text = explain(&config);
+    for says in [
+        "2 of 3 rules run.\n",
+        "\nopenat\n  passes if opened for writing and path begins with /etc/\n",
+        "  tcp      off in the configuration\n",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let document: serde_json::Value =
+        serde_json::from_str(&explain(&[&config[..], &["--output", "json"]].concat())).unwrap();
+    let expected = serde_json::json!({
+        "text": "opened for writing and path begins with /etc/", "outcome": null,
+        "opened": ["write", "read_write", "neither"], "path_begins_with": "/etc/", "path_ends_with": "",
+    });
+    assert_eq!(openat(&document)["passes"], serde_json::json!([expected]));
+    let wrong = tarsier(&["rules", "explain-plan"]);
+    assert!(code(&wrong) == 64 && err(&wrong).contains("<FILE>"), "{}", err(&wrong));
+}
+
+#[test]
 fn help_version_and_completions() {
     let help = tarsier(&["--help"]);
     assert_eq!(code(&help), 0);

@@ -35,6 +35,7 @@ Examples:
   tarsier replay now.tarsier                        and out of it, on any machine
   sudo tarsier top                                  live view of the running agent
   tarsier rules check /etc/falco                    what is wrong with rule files
+  tarsier rules explain-plan /etc/falco             what they have the kernel tell, and which one is expensive
   tarsier config check /etc/tarsier.yaml            every mistake at once
 
 Exit codes:
@@ -67,7 +68,7 @@ enum Command {
     Top(top::Args),
     /// List the sensors: what each captures and where it attaches.
     Sensors(sensors::Args),
-    /// Check, list or show Falco rules (`run` does not evaluate them yet).
+    /// Check, list, show or explain Falco rules.
     #[command(subcommand)]
     Rules(rules::Command),
     /// List the fields that rules can ask for.

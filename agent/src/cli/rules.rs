@@ -12,6 +12,8 @@ use super::Exit;
 use super::style::Style;
 use crate::rules::{Report, read, to_json};
 
+mod explain_plan;
+
 /// The commands of `tarsier rules`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -30,6 +32,20 @@ pub(super) enum Command {
         #[command(flatten)]
         args: Args,
     },
+    /// Say what the agent would attach and filter for rules, and which rule makes them expensive.
+    ///
+    /// What is told is the very plan that `tarsier run` would give the kernel. No privilege and no kernel is needed.
+    ///
+    /// For each system call that rules are about: what the kernel lets pass (one of the lines has to be so), or which rule has
+    /// everything pass and by which comparisons: of a way to match that the kernel can test nothing of. It can test
+    /// how a call ended (`evt.res`, `evt.rawres`, `evt.failed`, `fd.num`), how a file was opened (`evt.is_open_read`,
+    /// `evt.is_open_write`), how its path begins and ends (`fd.name`, `fd.directory`, `fd.filename`), and the
+    /// family of a socket (`fd.type`, `fd.typechar`, `fd.l4proto`). Join one of those by `and` to what makes a call
+    /// pass unfiltered.
+    ///
+    /// Of a path the first and last eight bytes count, of the path as it was written and of the file's own; a `?` is any byte. A
+    /// path that is relative, or not clean, is judged in user space.
+    ExplainPlan(explain_plan::Args),
 }
 
 /// Options of all of them.
@@ -50,7 +66,10 @@ enum Output {
 }
 
 pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let (Command::Check(args) | Command::List(args) | Command::Show { args, .. }) = command;
+    let args = match command {
+        Command::Check(args) | Command::List(args) | Command::Show { args, .. } => args,
+        Command::ExplainPlan(args) => return explain_plan::run(args, out),
+    };
     let files = read(&args.files).map_err(|error| Exit::Usage.because(&format!("{error:#}")))?;
     let sources = files.sources();
     let set = Ruleset::load(&sources);
@@ -59,6 +78,7 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit
         Command::Check(_) => whole.check(out)?,
         Command::List(_) => whole.list(out)?,
         Command::Show { rule, .. } => whole.show(rule, out)?,
+        Command::ExplainPlan(_) => {}
     }
     Ok(if set.has_errors() || !files.unread.is_empty() { Exit::Usage } else { Exit::Ok })
 }

@@ -45,7 +45,7 @@ impl Active {
     ///
     /// # Errors
     /// No rule at all could be loaded.
-    pub(super) fn of(files: &Files, config: &RulesConfig, floor: Priority) -> anyhow::Result<Self> {
+    pub fn of(files: &Files, config: &RulesConfig, floor: Priority) -> anyhow::Result<Self> {
         let sources = files.sources();
         let mut set = Ruleset::load(&sources);
         for unread in &files.unread {

@@ -13,4 +13,4 @@ pub use active::Active;
 pub use config::{Matching, Named, RulesConfig, Selection};
 pub use files::{Files, read};
 pub use follow::follow;
-pub use report::{Report, to_json};
+pub use report::{Report, place, to_json, written};

@@ -61,18 +61,28 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A problem for programs. Lines and columns count from 1, columns in characters.
+/// A place for programs. Lines and columns count from 1, columns in characters.
+pub fn place(sources: &[Source<'_>], span: Span) -> Value {
+    let source = sources.get(span.source as usize);
+    let text = source.map_or("", |source| source.text);
+    let (line, column) = line_and_column(text, span.start as usize);
+    let (end_line, end_column) = line_and_column(text, span.end as usize);
+    json!({
+        "file": source.map(|source| source.name),
+        "line": line, "column": column, "end_line": end_line, "end_column": end_column,
+    })
+}
+
+/// What is written at a place, on one line.
+pub fn written(sources: &[Source<'_>], span: Span) -> String {
+    let text = sources.get(span.source as usize).map_or("", |source| source.text);
+    let written = text.get(span.start as usize..span.end as usize).unwrap_or_default();
+    written.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A problem for programs, with its [`place`].
 pub fn to_json(sources: &[Source<'_>], problem: &Problem) -> Value {
-    let place = |span: Span| {
-        let source = sources.get(span.source as usize);
-        let text = source.map_or("", |source| source.text);
-        let (line, column) = line_and_column(text, span.start as usize);
-        let (end_line, end_column) = line_and_column(text, span.end as usize);
-        json!({
-            "file": source.map(|source| source.name),
-            "line": line, "column": column, "end_line": end_line, "end_column": end_column,
-        })
-    };
+    let place = |span: Span| place(sources, span);
     let also: Vec<Value> =
         problem.also.iter().map(|(span, label)| json!({"place": place(*span), "message": label})).collect();
     json!({

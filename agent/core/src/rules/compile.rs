@@ -43,6 +43,17 @@ struct Program {
     tests: usize,
 }
 
+/// How much there is to do at most for an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Rules that are tried.
+    pub rules: usize,
+    /// Different comparisons in them.
+    pub comparisons: usize,
+    /// Looks at the event that all comparisons take.
+    pub looks: usize,
+}
+
 /// One comparison, and where to go on.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -112,6 +123,15 @@ impl Compiled {
     /// Whether any rule is about events of this type, by its position in [`NAMES`].
     pub fn asks_for(&self, kind: usize) -> bool {
         self.programs.get(kind).is_some_and(Option::is_some)
+    }
+
+    /// What there is to do for an event of this type.
+    pub fn extent(&self, kind: usize) -> Extent {
+        self.programs.get(kind).and_then(Option::as_ref).map_or(Extent::default(), |program| Extent {
+            rules: program.rules.len(),
+            comparisons: program.tests,
+            looks: program.columns.len(),
+        })
     }
 
     /// Calls `found` with the position in the set of every rule that matches an event of type `kind`, in the set's order,

@@ -12,11 +12,12 @@ use tarsier_abi::syscall::{
 use super::compile::of_type;
 use super::event_types::NAMES;
 use super::facts::kinds;
-use super::ruleset::Ruleset;
+use super::ruleset::{Ready, Ruleset};
 use super::simplify::simplify;
 use super::typed::Expr;
 
 mod atoms;
+pub mod explain;
 #[cfg(test)]
 mod tests;
 
@@ -124,18 +125,7 @@ fn few(mut needs: Vec<Need>) -> Vec<Need> {
 
 /// The filter of a call of which one of these conditions has to be true. None: everything has to pass.
 pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
-    let all: Vec<Need> = conditions.iter().flat_map(|expr| needs(call, expr, true)).collect();
-    let subject = RECIPES[call as usize].subject();
-    let mut alternatives: Vec<(Alternative, u32)> = Vec::new();
-    for need in &all {
-        let classes = !need.never & ((1 << CLASSES) - 1);
-        for alternative in of_need(need, subject) {
-            match alternatives.iter_mut().find(|(known, _)| *known == alternative) {
-                Some((_, known)) => *known |= classes,
-                None => alternatives.push((alternative, classes)),
-            }
-        }
-    }
+    let mut alternatives = alternatives(call, conditions);
     while alternatives.len() > ALTERNATIVES {
         merge(&mut alternatives);
     }
@@ -152,6 +142,22 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
         }
     }
     Some(filter)
+}
+
+/// What has to be so for one of these conditions to be true: alternatives and the classes they are for, as many as there are.
+fn alternatives(call: Call, conditions: &[Expr]) -> Vec<(Alternative, u32)> {
+    let subject = RECIPES[call as usize].subject();
+    let mut alternatives: Vec<(Alternative, u32)> = Vec::new();
+    for need in conditions.iter().flat_map(|expr| needs(call, expr, true)) {
+        let classes = !need.never & ((1 << CLASSES) - 1);
+        for alternative in of_need(&need, subject) {
+            match alternatives.iter_mut().find(|(known, _)| *known == alternative) {
+                Some((_, known)) => *known |= classes,
+                None => alternatives.push((alternative, classes)),
+            }
+        }
+    }
+    alternatives
 }
 
 /// A need as the kernel tests it.
@@ -240,12 +246,12 @@ fn join(a: &Alternative, b: &Alternative) -> Alternative {
     Alternative { head: a.head & head_mask, head_mask, tail: a.tail & tail_mask, tail_mask }
 }
 
-/// What the rules that run say of events of a type.
-fn conditions(set: &Ruleset, kind: usize) -> impl Iterator<Item = Expr> {
+/// What a rule says of events of a type. None: it does not run, or is not about them.
+fn conditions_of(ready: &Ready, kind: usize) -> Option<Expr> {
     let name = NAMES[kind];
-    let running = set.rules.iter().filter(|ready| ready.rule.is_enabled && ready.can_match());
-    let about = running.filter(move |ready| ready.events.iter().any(|event| event == name));
-    about.map(move |ready| simplify(&of_type(&ready.expr, name)).expr)
+    let runs = ready.rule.is_enabled && ready.can_match();
+    let is_about = runs && ready.events.iter().any(|event| event == name);
+    is_about.then(|| simplify(&of_type(&ready.expr, name)).expr)
 }
 
 /// The filters of all calls for these rules.
@@ -253,7 +259,9 @@ pub fn plan(set: &Ruleset) -> Plan {
     let mut plan = Plan::EVERYTHING;
     let mut used: Vec<Filter> = Vec::new();
     for call in Call::ALL {
-        let conditions: Vec<Expr> = kinds(call).flat_map(|kind| conditions(set, kind)).collect();
+        let conditions: Vec<Expr> = kinds(call)
+            .flat_map(|kind| set.rules.iter().filter_map(move |ready| conditions_of(ready, kind)))
+            .collect();
         if conditions.is_empty() {
             continue;
         }

@@ -15,7 +15,7 @@ use crate::rules::load::Source;
 use crate::rules::text::Traced;
 use crate::rules::{check, grammar};
 
-fn meaning(text: &str) -> Expr {
+pub(super) fn meaning(text: &str) -> Expr {
     let condition = grammar::parse(&Traced::whole(text)).expect(text);
     simplify(&check::check(&condition).expect(text).0).expr
 }
@@ -183,7 +183,7 @@ fn path() -> impl Strategy<Value = String> {
     "(/|)(etc|tmp|\\.|\\.\\.|a)?(/(shadow|\\.\\.|\\.|x|id_rsa|)){0,3}"
 }
 
-fn leaf() -> impl Strategy<Value = String> {
+pub(super) fn leaf() -> impl Strategy<Value = String> {
     let field =
         prop::sample::select(vec!["fd.name", "fd.nameraw", "fs.path.name", "fd.directory", "fd.filename"]);
     let operator = prop::sample::select(vec!["=", "!=", "startswith", "endswith", "contains", "glob"]);
