@@ -12,13 +12,17 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::runner::{self, Context, Test};
-use crate::{backends, containers, corpus, faults, flows, guest, pipeline, selftest, sensors, workload};
+use crate::{
+    backends, containers, corpus, faults, flows, guest, pipeline, selftest, sensors, upstream, workload,
+};
 
 const USAGE: &str =
     "tarsier-itest GROUP [--filter TEXT] [--results FILE] [--agent FILE] [--collector FILE] [--jaeger FILE]
+                     [--rules FOLDER]
   native     the agent on this kernel (root)
   guest      the same as init of a virtual machine, or as its child
   backends   the agent with a real Collector and Jaeger (root)
+  upstream   the agent with Falco's own rule files, and what they are to tell of (root)
   selftest   harness and workloads, without an agent (root)
   corpus     no tests: a capture of known work, hexadecimal in one JSON line of the results; --filter large:
              much of it
@@ -57,9 +61,12 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
         "child" => workload::processes::child(rest),
         "workload" => workload::main(rest).map(|()| ExitCode::SUCCESS),
         "list" => {
-            for (group, tests) in
-                [("native", native()), ("backends", backends::tests()), ("selftest", selftest::tests())]
-            {
+            for (group, tests) in [
+                ("native", native()),
+                ("upstream", upstream::tests()),
+                ("backends", backends::tests()),
+                ("selftest", selftest::tests()),
+            ] {
                 tests.iter().for_each(|test| println!("{group} {}", test.name));
             }
             Ok(ExitCode::SUCCESS)
@@ -70,6 +77,7 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
             options.context.emulated = true;
             run(&native(), options, true)
         }
+        "upstream" => run(&upstream::tests(), parse(rest)?, true),
         "backends" => run(&backends::tests(), parse(rest)?, true),
         "selftest" => run(&selftest::tests(), parse(rest)?, false),
         "corpus" => record_corpus(parse(rest)?),
@@ -147,6 +155,7 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Options> {
             "--results" => options.results = Some(value.into()),
             "--agent" => options.context.agent = absolute(value)?,
             "--collector" => options.context.collector = Some(absolute(value)?),
+            "--rules" => options.context.rules = Some(absolute(value)?),
             "--jaeger" => options.context.jaeger = Some(absolute(value)?),
             other => return Err(Usage(format!("no option {other}")).into()),
         }

@@ -50,6 +50,8 @@ pub enum Need {
     Collector,
     /// Jaeger's binary (`--jaeger`).
     Jaeger,
+    /// Falco's own rule files (`--rules`).
+    Rules,
     /// An agent that is one static file.
     StaticAgent,
 }
@@ -74,6 +76,7 @@ impl Need {
             Self::Tool(name) => tool::find(name).is_none().then(|| format!("{name} is not installed")),
             Self::Collector => context.collector.is_none().then(|| "no --collector binary".to_owned()),
             Self::Jaeger => context.jaeger.is_none().then(|| "no --jaeger binary".to_owned()),
+            Self::Rules => context.rules.is_none().then(|| "no --rules folder".to_owned()),
             Self::StaticAgent => tool::needs_loader(&context.agent).unwrap_or(true).then(|| {
                 "the agent needs a dynamic loader: `cargo xtask test` builds a static one".to_owned()
             }),
@@ -104,6 +107,8 @@ pub struct Context {
     pub collector: Option<PathBuf>,
     /// A Jaeger 2.
     pub jaeger: Option<PathBuf>,
+    /// The folder with Falco's own rule files.
+    pub rules: Option<PathBuf>,
     /// This machine may be emulated, some thirty times slower: see [`Context::many`].
     pub emulated: bool,
     /// What the agent (and peers) of the current test wrote on stderr; printed when it fails.

@@ -62,7 +62,8 @@ cargo xtask COMMAND [--yes]
 
   --yes     install what is missing without asking (the default where CI is set)
 
-Built tools and peers stay in $TARSIER_CACHE, else ~/.cache/tarsier.";
+Built tools and peers stay in $TARSIER_CACHE, else ~/.cache/tarsier. $TARSIER_FALCO_RULES is a folder with the
+rule files that Falco publishes; without it, and without ../shared/falco-rules, one tier of `test` does not run.";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();

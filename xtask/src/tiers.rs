@@ -132,6 +132,12 @@ fn kernel_tiers(report: &mut Report, consent: Consent, reach: Reach, binaries: O
             None => native(consent, binaries),
         })
     });
+    report.tier("kernel: Falco's own rules", || {
+        with(&|binaries| match native_gap() {
+            Some(gap) => Ok(Outcome::NotRun(gap)),
+            None => falco_rules(consent, binaries),
+        })
+    });
     report.tier("kernel: guests", || {
         let all = reach == Reach::AllKernels;
         if quick { left_out() } else { with(&|binaries| guests(consent, binaries, all)) }
@@ -250,6 +256,27 @@ pub(crate) fn native_results(consent: Consent, binaries: &Binaries) -> Result<Re
     results.add(itest(binaries, "native", &[("--agent", &binaries.agent)])?);
     results.expect_skips(&kernels::named(kernels::NATIVE)?.skips);
     Ok(results)
+}
+
+/// The rule files that Falco's maintainers publish are not in this repository; a machine that has them names the
+/// folder, or has it beside the clone.
+const FALCO_RULES: (&str, &str) = ("TARSIER_FALCO_RULES", "../shared/falco-rules");
+
+/// Every rule of those files, held to an action that it is to tell of and one that it is not.
+fn falco_rules(consent: Consent, binaries: &Binaries) -> Result<Outcome> {
+    let (variable, beside) = FALCO_RULES;
+    let folder = std::env::var_os(variable).map_or_else(|| workspace().join(beside), Into::into);
+    if !folder.is_dir() {
+        let folder = folder.display();
+        return Ok(Outcome::NotRun(format!(
+            "Falco's rule files are not at {folder}; {variable} names their folder"
+        )));
+    }
+    install::packages(&install::KERNEL_TESTS, consent)?;
+    let mut results = itest(binaries, "upstream", &[("--agent", &binaries.agent), ("--rules", &folder)])?;
+    results.expect_skips(&[]);
+    results.show("upstream");
+    Ok(Outcome::from(&results))
 }
 
 fn guests(consent: Consent, binaries: &Binaries, all: bool) -> Result<Outcome> {

@@ -23,12 +23,12 @@ pub fn tests() -> Vec<Test> {
 const RUNC: &[Need] = &[Need::Cgroup2, Need::Tool("runc"), Need::Tool("busybox"), Need::StaticAgent];
 
 /// The id of the `number`-th container of a test: 64 hexadecimal digits, the first twelve of them its own.
-fn id(number: usize) -> String {
+pub(crate) fn id(number: usize) -> String {
     format!("{number:012x}{:052x}", 0x7a51_e700_0000_0000_u64)
 }
 
 /// A group below the scene's as the kubelet spells it for a container of a burstable pod.
-fn in_pod(id: &str) -> String {
+pub(crate) fn in_pod(id: &str) -> String {
     format!("kubepods/burstable/pod7d1f0c52-3c4e-4f6a-9a53-0d9d0f0b1e2a/{id}")
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::{RUNC, id, in_pod, names_container, sessions};
 use crate::harness::names;
-use crate::harness::runc::{PidNamespace, Runtime, kill};
+use crate::harness::runc::{PidNamespace, Runtime, Shape, kill};
 use crate::harness::scene::{ARRIVAL, Scene};
 use crate::runner::{Context, Test};
 
@@ -22,14 +22,15 @@ fn told_apart(context: &Context) -> anyhow::Result<()> {
     let runtime = Runtime::new(context)?;
     let mut pids = Vec::new();
     for number in 0..4 {
-        let own = match (number, pids.first()) {
-            (2, Some(pid)) => PidNamespace::Of(*pid),
+        let pid = match (number, pids.first()) {
+            (2, Some(first)) => PidNamespace::Of(*first),
             (3, _) => PidNamespace::Host,
             _ => PidNamespace::Own,
         };
         let id = id(number);
         let group = scene.cgroup.path().join(in_pod(&id));
-        pids.push(runtime.container_in(own, &id, &group, &["sleep", "1000"])?.start()?);
+        let shape = Shape { pid, ..Shape::default() };
+        pids.push(runtime.shaped(shape, &id, &group, &["sleep", "1000"])?.start()?);
     }
     let mut seen = Vec::new();
     for (number, pid) in pids.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver as Lines, RecvTimeoutError};
 
 use anyhow::{Context as _, bail};
@@ -17,7 +18,7 @@ use crate::runner::Context;
 pub const BARRIER: &str = "
 - rule: barrier
   desc: the last call of a test
-  condition: evt.type = umount2
+  condition: evt.type = umount2 and evt.arg.name = /nowhere/barrier
   output: barrier
   priority: DEBUG
 ";
@@ -55,10 +56,21 @@ impl Alerts {
         rules: &Path,
         files: tempfile::TempDir,
     ) -> anyhow::Result<Self> {
+        Self::adding(context, cgroup, rules, files, &[])
+    }
+
+    /// The same, with further fields in every alert.
+    pub fn adding(
+        context: &Context,
+        cgroup: Cgroup,
+        rules: &Path,
+        files: tempfile::TempDir,
+        fields: &[&str],
+    ) -> anyhow::Result<Self> {
         let receiver = Receiver::start()?;
         let (reader, writer) = std::io::pipe()?;
         let config = format!(
-            "rules: {{ files: [{}] }}\nalerts: {{ json_output: true, append_output: [] }}\n",
+            "rules: {{ files: [{}] }}\nalerts: {{ json_output: true, append_output: [{{ extra_fields: {fields:?} }}] }}\n",
             rules.display()
         );
         let agent = Agent::start_printing(
@@ -85,7 +97,12 @@ impl Alerts {
 
     /// A process in the scope that makes the system calls it is told: see `workload::calls`.
     pub fn caller(&self) -> anyhow::Result<Caller> {
-        Ok(Caller(Dialogue::start(itest(&self.itest, self.cgroup.path(), &["workload", "calls"])?)?))
+        self.caller_in(self.cgroup.path())
+    }
+
+    /// The same in the cgroup at `group`.
+    pub fn caller_in(&self, group: &Path) -> anyhow::Result<Caller> {
+        Caller::start(itest(&self.itest, group, &["workload", "calls"])?)
     }
 
     /// The first alert for which `is` holds, of those that have come or will.
@@ -137,6 +154,11 @@ impl Alerts {
 pub struct Caller(Dialogue);
 
 impl Caller {
+    /// Starts `command`, which is `workload calls`.
+    pub fn start(command: Command) -> anyhow::Result<Self> {
+        Ok(Self(Dialogue::start(command)?))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.0.pid()

@@ -31,6 +31,7 @@ pub mod runc;
 pub mod scene;
 pub mod seen;
 pub mod segment;
+pub mod terminal;
 pub mod tool;
 pub mod tun;
 pub mod wire;

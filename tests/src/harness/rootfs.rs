@@ -39,6 +39,11 @@ impl Image {
         }
         Ok(Self { folder })
     }
+
+    /// Its root directory, for what a test adds before the first container.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 /// One container's directories: upper and work layer, the mount point, and room for what describes it.
@@ -63,6 +68,11 @@ impl Layers {
         self.folder.path()
     }
 
+    /// What was written.
+    pub fn upper(&self) -> PathBuf {
+        self.path().join("upper")
+    }
+
     /// The mount point of the whole.
     pub fn root(&self) -> PathBuf {
         self.path().join("rootfs")
@@ -70,6 +80,6 @@ impl Layers {
 
     /// Mounts the whole, for who is in the jail only: so nothing needs to be unmounted, ever.
     pub fn mount(&self, jail: Jail) -> Jail {
-        jail.overlay(&self.lower, &self.path().join("upper"), &self.path().join("work"), &self.root())
+        jail.overlay(&self.lower, &self.upper(), &self.path().join("work"), &self.root())
     }
 }

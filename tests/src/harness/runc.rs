@@ -48,6 +48,23 @@ pub enum PidNamespace {
     Of(u32),
 }
 
+/// What a container is given beside its image.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'a> {
+    /// Its PID namespace.
+    pub pid: PidNamespace,
+    /// What root can do inside, as `CAP_NET_ADMIN`.
+    pub capabilities: &'a [&'a str],
+}
+
+impl Default for Shape<'_> {
+    /// A PID namespace of its own, and the few capabilities that most tests need inside.
+    fn default() -> Self {
+        let capabilities = &["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
+        Self { pid: PidNamespace::Own, capabilities }
+    }
+}
+
 /// A container, started or not.
 #[derive(Debug)]
 pub struct Container<'a> {
@@ -70,11 +87,16 @@ pub struct Ran {
 impl Runtime {
     /// Finds runc and unpacks the image.
     pub fn new(context: &Context) -> anyhow::Result<Self> {
+        Self::of_image(context, Image::new()?)
+    }
+
+    /// Finds runc.
+    pub fn of_image(context: &Context, image: Image) -> anyhow::Result<Self> {
         Ok(Self {
             runc: tool::find("runc").context("runc is not installed")?,
             cgroups: cgroup::mount()?,
             itest: context.itest.clone(),
-            image: Image::new()?,
+            image,
             state: tempfile::tempdir()?,
             // The root of a guest is its initramfs, which nothing can be moved away from
             // (pivot_root(2), NOTES).
@@ -84,29 +106,34 @@ impl Runtime {
 
     /// Describes a container that will run `args` in the cgroup at `group`, with a PID namespace of its own.
     pub fn container(&self, id: &str, group: &Path, args: &[&str]) -> anyhow::Result<Container<'_>> {
-        self.container_in(PidNamespace::Own, id, group, args)
+        self.shaped(Shape::default(), id, group, args)
     }
 
-    /// As [`Runtime::container`], in whichever PID namespace.
-    pub fn container_in(
+    /// As [`Runtime::container`], with what `shape` gives it.
+    pub fn shaped(
         &self,
-        pid: PidNamespace,
+        shape: Shape<'_>,
         id: &str,
         group: &Path,
         args: &[&str],
     ) -> anyhow::Result<Container<'_>> {
-        let layers = Layers::over(&self.image)?;
+        let layers = self.layers()?;
         let group = group.strip_prefix(&self.cgroups).context("the group is outside of the hierarchy")?;
-        let spec = spec(&layers.root(), &Path::new("/").join(group), &self.itest, pid, args);
+        let spec = spec(&layers.root(), &Path::new("/").join(group), &self.itest, shape, args);
         fs::write(layers.path().join("config.json"), spec.to_string())?;
         Ok(Container { runtime: self, id: id.to_owned(), layers })
+    }
+
+    /// Empty layers over the image.
+    pub fn layers(&self) -> anyhow::Result<Layers> {
+        Layers::over(&self.image)
     }
 }
 
 /// The runtime configuration (OCI runtime-spec 1.0). Loopback is down and root has few capabilities, but
 /// what the tests do inside.
-fn spec(root: &Path, group: &Path, itest: &Path, pid: PidNamespace, args: &[&str]) -> Value {
-    let capabilities = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
+fn spec(root: &Path, group: &Path, itest: &Path, shape: Shape<'_>, args: &[&str]) -> Value {
+    let Shape { pid, capabilities } = shape;
     let mut namespaces: Vec<_> =
         ["network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind })).into();
     match pid {
@@ -131,6 +158,10 @@ fn spec(root: &Path, group: &Path, itest: &Path, pid: PidNamespace, args: &[&str
         "mounts": [
             { "destination": "/proc", "type": "proc", "source": "proc" },
             { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"] },
+            {
+                "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                "options": ["newinstance", "ptmxmode=0666"],
+            },
             { "destination": ITEST, "type": "bind", "source": itest, "options": ["bind", "ro"] },
         ],
         "linux": { "cgroupsPath": group, "namespaces": namespaces },
@@ -158,6 +189,18 @@ impl Container<'_> {
     /// Runs `args` inside, to the end: what `kubectl exec` does.
     pub fn exec(&self, args: &[&str]) -> anyhow::Result<Ran> {
         self.in_foreground("exec", args)
+    }
+
+    /// runc as it runs `args` inside, with its own standard input, output and error, and `options` of its own.
+    pub fn session(&self, options: &[&str], args: &[&str]) -> Command {
+        let (mut command, _) = self.command("exec", options);
+        command.args(args);
+        command
+    }
+
+    /// What was written in it lies here, below its root's paths.
+    pub fn written(&self) -> PathBuf {
+        self.layers.upper()
     }
 
     fn in_foreground(&self, verb: &str, args: &[&str]) -> anyhow::Result<Ran> {

@@ -1,8 +1,9 @@
-//! System calls just as they are written, one line on stdin each, with one JSON line in answer: what a rule sees of a call
+//! System calls just as they are written, one line each, with one JSON line in answer: what a rule sees of a call
 //! depends on the very call and its very arguments, which libraries choose as they please.
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::net::SocketAddrV4;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
@@ -20,7 +21,7 @@ const NUMBERS: &[(&str, libc::c_long)] = numbers! {
     chroot SYS_chroot chdir SYS_chdir dup SYS_dup dup3 SYS_dup3 close SYS_close memfd_create SYS_memfd_create
     userfaultfd SYS_userfaultfd socket SYS_socket bind SYS_bind connect SYS_connect listen SYS_listen accept SYS_accept
     accept4 SYS_accept4 sendto SYS_sendto sendmsg SYS_sendmsg recvfrom SYS_recvfrom recvmsg SYS_recvmsg
-    socketpair SYS_socketpair pipe2 SYS_pipe2 eventfd2 SYS_eventfd2
+    socketpair SYS_socketpair pipe2 SYS_pipe2 eventfd2 SYS_eventfd2 sendfile SYS_sendfile
     execve SYS_execve execveat SYS_execveat ptrace SYS_ptrace kill SYS_kill tkill SYS_tkill tgkill SYS_tgkill
     getpid SYS_getpid gettid SYS_gettid getppid SYS_getppid prctl SYS_prctl setuid SYS_setuid setgid SYS_setgid
     setreuid SYS_setreuid setregid SYS_setregid setresuid SYS_setresuid setresgid SYS_setresgid setns SYS_setns
@@ -38,25 +39,27 @@ const OLD: &[(&str, libc::c_long)] = &[];
 /// Newer than the library.
 const NEW: &[(&str, libc::c_long)] = &[("fchmodat2", 452)];
 
-/// Runs calls until stdin ends.
+/// Runs the calls of `lines`; without any, those of stdin until it ends.
 ///
 /// ```text
 /// NAME ARGUMENT…     the system call of this name (or number)
 /// 32 NUMBER ARGUMENT…  the same by the 32-bit entry (x86), by number
 /// ```
 /// An argument is a number (`-100`, `0x241`, `0o644`), `"text"` (its address, ended by NUL; no blanks in it), `hex:0a00…` (the
-/// address of these bytes), `zero:N` (the address of N zeros), `@LABEL` (what the line with that label returned), or
-/// `&LABEL` (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
+/// address of these bytes), `zero:N` (the address of N zeros), `inet:ADDRESS:PORT` (that of a `sockaddr_in`), `@LABEL` (what
+/// the line with that label returned), or `&LABEL` (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
 ///
 /// Every answer is `{ret}`: what the kernel returned, negative error numbers included.
-pub fn run(say: Say<'_>) -> anyhow::Result<()> {
+pub fn run(lines: &[&str], say: Say<'_>) -> anyhow::Result<()> {
     let mut caller = Caller::default();
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        let ret = caller.obey(&line).with_context(|| line.clone())?;
-        say(&json!({ "ret": ret }))?;
+    let mut obey = |line: &str| {
+        let ret = caller.obey(line).with_context(|| line.to_owned())?;
+        say(&json!({ "ret": ret }))
+    };
+    if lines.is_empty() {
+        return std::io::stdin().lines().try_for_each(|line| obey(&line?));
     }
-    Ok(())
+    lines.iter().try_for_each(|line| obey(line))
 }
 
 #[derive(Default)]
@@ -108,6 +111,8 @@ impl Caller {
             of_hex(bytes)?
         } else if let Some(count) = word.strip_prefix("zero:") {
             vec![0; count.parse()?].into()
+        } else if let Some(address) = word.strip_prefix("inet:") {
+            internet(address.parse().with_context(|| format!("{address} is no address"))?)
         } else {
             return number(word).with_context(|| format!("{word} is no argument"));
         };
@@ -143,6 +148,12 @@ fn of_hex(text: &str) -> anyhow::Result<Box<[u8]>> {
         bail!("two digits a byte");
     }
     (0..text.len()).step_by(2).map(|at| Ok(u8::from_str_radix(&text[at..at + 2], 16)?)).collect()
+}
+
+/// `struct sockaddr_in` (include/uapi/linux/in.h): the family in the machine's order, port and address in the network's.
+fn internet(address: SocketAddrV4) -> Box<[u8]> {
+    let family = (libc::AF_INET as u16).to_ne_bytes();
+    [&family[..], &address.port().to_be_bytes(), &address.ip().octets(), &[0; 8]].concat().into()
 }
 
 fn call(number: libc::c_long, [a, b, c, d, e, f]: &[i64; 6]) -> i64 {

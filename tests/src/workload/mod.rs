@@ -28,7 +28,7 @@ workload refused | reset | server-reset | half-close | matrix | v6 | v4-mapped |
 workload large --bytes N
 workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
 workload puppet          (then lines on stdin: see its source)
-workload calls           (then lines on stdin: see its source)
+workload calls [LINE]…   (without any, lines on stdin: see its source)
 workload demo
 workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst | fixed-mix
          --count N
@@ -51,7 +51,7 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "fork" => processes::fork(&mut say),
         "threads" => processes::threads(),
         "thread-exec" => processes::thread_exec(),
-        "calls" => calls::run(&mut say),
+        "calls" => calls::run(options, &mut say),
         "puppet" => puppet::run(&mut say),
         "hold" => held::run(&mut say),
         "large" => endings::large(number(options, "--bytes")?, &mut say),

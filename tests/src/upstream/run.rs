@@ -1,0 +1,182 @@
+//! Does what every row says, one after the other, beside one agent that runs a whole file.
+
+#![expect(clippy::print_stderr, reason = "which rule was held to what is for people to read")]
+
+use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::row::{But, Row, fits};
+use super::stage::Stage;
+use super::{image, rows};
+use crate::harness::alerts::{Alerts, BARRIER, Caller};
+use crate::harness::cgroup::Cgroup;
+use crate::harness::ledger;
+use crate::harness::runc::Runtime;
+use crate::runner::Context;
+
+/// The files, as they are called upstream.
+pub(super) const STABLE: &str = "falco_rules.yaml";
+pub(super) const INCUBATING: &str = "falco-incubating_rules.yaml";
+
+/// A rule as the agent lists it.
+struct Rule {
+    name: String,
+    can_match: bool,
+}
+
+fn path_of(context: &Context, file: &str) -> anyhow::Result<PathBuf> {
+    Ok(context.rules.as_ref().context("no --rules")?.join(file))
+}
+
+fn rules_of(context: &Context, file: &str) -> anyhow::Result<Vec<Rule>> {
+    let path = path_of(context, file)?;
+    let output =
+        Command::new(&context.agent).args(["rules", "list", "--output", "json"]).arg(&path).output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {complaint}", path.display());
+    let listed: Value = serde_json::from_slice(&output.stdout)?;
+    let listed = listed.as_array().context("a list")?;
+    let rule = |rule: &Value| {
+        let name = rule["rule"].as_str().context("a rule has a name")?.to_owned();
+        Ok(Rule { name, can_match: rule["can_match"].as_bool().context("it can match, or not")? })
+    };
+    listed.iter().map(rule).collect()
+}
+
+pub(super) fn every_rule_has_its_row(context: &Context) -> anyhow::Result<()> {
+    let rules = [rules_of(context, STABLE)?, rules_of(context, INCUBATING)?];
+    let mut names: Vec<_> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
+    let mut rows: Vec<_> = rows().map(|row| row.rule).collect();
+    rows.sort_unstable();
+    names.sort_unstable();
+    ensure!(rows == names, "rules: {names:#?}\nrows: {rows:#?}");
+    Ok(())
+}
+
+/// Rules of the test's own beside the file: the barrier, and one for each field that is said to be lacking.
+fn own_rules(rows: &[&Row]) -> String {
+    let mut text = BARRIER.to_owned();
+    for row in rows {
+        if let Some(But::Lacks { field, of }) = row.but {
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                "- rule: '{}'\n  desc: d\n  condition: {of}\n  output: '%{field}'\n  priority: DEBUG\n",
+                probe(row)
+            );
+        }
+    }
+    text
+}
+
+fn probe(row: &Row) -> String {
+    format!("of {}", row.rule)
+}
+
+/// Holds every rule of `file` to its row.
+pub(super) fn tell(context: &Context, file: &str) -> anyhow::Result<()> {
+    let rules = rules_of(context, file)?;
+    let row_of = |rule: &Rule| {
+        let row = rows().find(|row| row.rule == rule.name);
+        row.with_context(|| format!("{} has no row", rule.name))
+    };
+    let rows = rules.iter().map(row_of).collect::<anyhow::Result<Vec<_>>>()?;
+    let files = tempfile::tempdir()?;
+    let folder = files.path().join("rules");
+    std::fs::create_dir(&folder)?;
+    symlink(path_of(context, file)?, folder.join("1.yaml"))?;
+    std::fs::write(folder.join("2.yaml"), own_rules(&rows))?;
+    let runtime = Runtime::of_image(context, image::image()?)?;
+    let alerts = Alerts::adding(context, Cgroup::new("upstream")?, &folder, files, &["container.id"])?;
+    let mut run = Run::new(context, &runtime, alerts)?;
+    run.expects(&rules, &rows)?;
+    let mut failures = String::new();
+    for (rule, row) in rules.iter().zip(&rows) {
+        match run.hold(rule, row) {
+            Ok(what) => eprintln!("     {:<60} {what}", row.rule),
+            // Writing to a string does not fail.
+            Err(error) => drop(writeln!(failures, "\n{}: {error:#}", row.rule)),
+        }
+    }
+    let lost = run.alerts.agent.ledger()?.count(ledger::LOST, &[])?;
+    ensure!(lost == 0, "{lost} records were lost");
+    ensure!(failures.is_empty(), "{failures}");
+    Ok(())
+}
+
+struct Run<'a> {
+    // Dropped first: what runs in the cgroup of the alerts.
+    stage: Stage<'a>,
+    last: Caller,
+    alerts: Alerts,
+}
+
+impl<'a> Run<'a> {
+    fn new(context: &Context, runtime: &'a Runtime, alerts: Alerts) -> anyhow::Result<Self> {
+        let last = alerts.caller_in(&alerts.cgroup.below("last")?)?;
+        let stage = Stage::new(context, runtime, &alerts)?;
+        Ok(Self { stage, last, alerts })
+    }
+
+    /// An error unless every rule of the file runs.
+    fn expects(&self, rules: &[Rule], rows: &[&Row]) -> anyhow::Result<()> {
+        let probes = rows.iter().filter(|row| matches!(row.but, Some(But::Lacks { .. }))).count();
+        let running = self.alerts.agent.ledger()?.count("tarsier_rules_running", &[])?;
+        let expected = rules.len() + probes + 1;
+        ensure!(running == u64::try_from(expected)?, "{running} of {expected} rules run");
+        Ok(())
+    }
+
+    /// Waits for all alerts of what has been done, and returns those of `rule` since the `before`th.
+    fn since(&mut self, before: usize, rule: &str) -> anyhow::Result<Vec<Value>> {
+        self.alerts.settle(&mut self.last)?;
+        let new = self.alerts.seen.iter().skip(before);
+        Ok(new.filter(|alert| alert["rule"] == rule).cloned().collect())
+    }
+
+    /// Holds a rule to its row: how it was held to it.
+    fn hold(&mut self, rule: &Rule, row: &Row) -> anyhow::Result<String> {
+        let before = self.alerts.seen.len();
+        self.stage.act(row.near).context("what is near")?;
+        let told = self.since(before, row.rule)?;
+        ensure!(told.is_empty(), "{} is only near, and told: {told:#?}", row.near.what);
+        let before = self.alerts.seen.len();
+        let container = self.stage.act(row.action).context("the action")?;
+        let told = self.since(before, row.rule)?;
+        match row.but {
+            None => {
+                let is = |alert: &Value| says(&alert["output_fields"], row, &container);
+                ensure!(told.iter().any(is), "{} in {container} gave {told:#?}", row.action.what);
+                Ok(format!("told {} times, near {:?}", told.len(), row.near.place))
+            }
+            Some(But::Never) => {
+                ensure!(told.is_empty() && !rule.can_match, "it can match, says the agent");
+                Ok("can never match".to_owned())
+            }
+            Some(But::Lacks { field, .. }) => {
+                let probes = self.since(before, &probe(row))?;
+                ensure!(!probes.is_empty(), "nothing was seen of the action");
+                let lacks =
+                    |alert: &Value| matches!(text(&alert["output_fields"][field]).as_str(), "null" | "<NA>");
+                ensure!(probes.iter().all(lacks), "{field} is there now: {probes:#?}");
+                ensure!(told.is_empty(), "it tells without {field}: {told:#?}");
+                Ok(format!("lacks {field}"))
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Whether an alert's fields are those of the row, and of that container.
+fn says(fields: &Value, row: &Row, container: &str) -> bool {
+    let mut expected = row.fields.iter().copied().chain([("container.id", container)]);
+    expected.all(|(field, pattern)| fits(pattern, &text(&fields[field])))
+}
