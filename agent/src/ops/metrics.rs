@@ -51,8 +51,10 @@ metrics! {
     RecordsPanicked Counter "tarsier_records_panicked_total" ["stage"] "Records lost because a stage panicked on them, by stage (apply, flows, rules, report, metrics).";
     RecordsUnattributed Counter "tarsier_records_unattributed_total" ["sensor"] "Events whose process or container is not known.";
     Reports Counter "tarsier_reports_total" ["kind"] "Events reported, by kind: exec, fork and exit become logs, flow (a closed connection) a span, live (an open one, at a sweep) metrics.";
-    RuleMatches Counter "tarsier_rule_matches_total" ["rule", "priority", "source"] "Events that a rule matched, whether or not an alert was told of them.";
+    RuleMatches Counter "tarsier_rule_matches_total" ["rule", "priority", "source"] "Events that a rule matched, whether or not an alert was told of them. Of rules that no longer run the last 1,024 are here; those before are one row without name and priority.";
     RuleWithheld Counter "tarsier_rule_withheld_total" ["rule", "cause"] "Matches of a rule of which no alert was told, by cause: throttled (alerts.throttle), grouped (alerts.group).";
+    RuleEvaluations Counter "tarsier_rule_evaluations_total" ["rule"] "Events for which a comparison of a rule was made; absent unless rules.cost is on.";
+    RuleEvaluationTime Counter "tarsier_rule_evaluation_nanoseconds_total" ["rule"] "Time that the comparisons of a rule took, with the reading of the clock; absent unless rules.cost is on.";
     RuleEvents Counter "tarsier_rule_events_total" [] "Events that rules were tried on.";
     RulesRunning Gauge "tarsier_rules_running" ["digest"] "Rules that run; the label names the set: SHA-256 of its files.";
     RulesLoaded Gauge "tarsier_rules_loaded_time_seconds" [] "When the rules that run were loaded, seconds since the epoch.";

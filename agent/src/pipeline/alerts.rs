@@ -3,7 +3,7 @@
 //! Whoever finds that a rule matched calls [`Alerts::matched`]. Conditions are evaluated on what processes say;
 //! what alerts tell of command lines is redacted, as everywhere else ([`redacted`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tarsier_core::event::alert::{Alert, Priority, TraceContext};
 use tarsier_core::event::{Process, Workload};
@@ -35,8 +35,10 @@ type GroupKey = (u32, u32, Box<[u8]>);
 pub(super) struct Alerts {
     /// By the rule's position in the set.
     rules: Vec<Rule>,
-    /// Of rules that ran before, by name, with the last priority: they may come back, and counters do not run back.
-    retired: BTreeMap<String, (Priority, Account)>,
+    /// Of rules that ran before, those that went first in front: they may come back, and counters do not run back.
+    retired: VecDeque<Retired>,
+    /// Of those that went before these, all together.
+    forgotten: Counts,
     /// [`None`]: every alert is told.
     groups: Option<Groups<GroupKey>>,
     digest: String,
@@ -57,6 +59,11 @@ struct Rule {
     account: Account,
 }
 
+/// Of a rule that no longer runs: its name, its last priority, its account.
+type Retired = (String, Priority, Account);
+/// Most of them: a file that is made anew with other names again and again must not make the agent grow.
+const RETIRED: usize = 1024;
+
 /// What of a rule outlives its set.
 struct Account {
     /// Which rule it is of, of all that ever ran.
@@ -64,6 +71,14 @@ struct Account {
     /// [`None`]: it may tell as many as it will.
     throttle: Option<Throttle>,
     counts: Counts,
+    cost: Cost,
+}
+
+/// What the comparisons of a rule took, if that is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cost {
+    evaluations: u64,
+    ns: u64,
 }
 
 /// What became of a rule's matches.
@@ -75,6 +90,19 @@ pub(super) struct Counts {
     pub(super) throttled: u64,
     /// Not told: its group had told one.
     pub(super) grouped: u64,
+}
+
+impl Counts {
+    /// Alerts that were told.
+    pub(super) fn told(self) -> u64 {
+        self.matches - self.throttled - self.grouped
+    }
+
+    fn add(&mut self, other: Self) {
+        self.matches += other.matches;
+        self.throttled += other.throttled;
+        self.grouped += other.grouped;
+    }
 }
 
 /// What matched, and what is known of it.
@@ -107,7 +135,8 @@ impl Alerts {
         let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
         let mut alerts = Self {
             rules: Vec::new(),
-            retired: BTreeMap::new(),
+            retired: VecDeque::new(),
+            forgotten: Counts::default(),
             groups,
             digest: String::new(),
             additions: config.additions()?,
@@ -121,15 +150,20 @@ impl Alerts {
     /// The rules of another set in place of those so far. One that was there before, by name, goes on with its
     /// counts, its throttle and its groups.
     pub(super) fn replace(&mut self, set: &Ruleset, digest: String) {
-        let before = self.rules.drain(..).map(|rule| (rule.name, (rule.priority, rule.account)));
-        self.retired.extend(before);
+        let before = self.retired.drain(..);
+        let before = before.chain(self.rules.drain(..).map(|rule| (rule.name, rule.priority, rule.account)));
+        let mut before: BTreeMap<String, (usize, Priority, Account)> = before
+            .enumerate()
+            .map(|(order, (name, priority, account))| (name, (order, priority, account)))
+            .collect();
         for ready in &set.rules {
             let mut output = Output::new(&ready.output);
             self.additions.iter().for_each(|addition| addition.add_to(&mut output, SOURCE, &ready.rule));
-            let before = self.retired.remove(&ready.rule.name);
-            let account = before.map(|(_, account)| account).unwrap_or_else(|| {
+            let known = before.remove(&ready.rule.name);
+            let account = known.map(|(.., account)| account).unwrap_or_else(|| {
                 self.numbered += 1;
-                Account { number: self.numbered, throttle: self.throttle, counts: Counts::default() }
+                let (counts, cost) = (Counts::default(), Cost::default());
+                Account { number: self.numbered, throttle: self.throttle, counts, cost }
             });
             self.rules.push(Rule {
                 name: ready.rule.name.clone(),
@@ -141,6 +175,28 @@ impl Alerts {
             });
         }
         self.digest = digest;
+        self.retire(before);
+    }
+
+    /// Keeps what rules without a place in the set counted, in the order in which they went.
+    fn retire(&mut self, gone: BTreeMap<String, (usize, Priority, Account)>) {
+        let mut gone: Vec<_> = gone.into_iter().collect();
+        gone.sort_by_key(|(_, (order, ..))| *order);
+        self.retired =
+            gone.into_iter().map(|(name, (_, priority, account))| (name, priority, account)).collect();
+        while self.retired.len() > RETIRED {
+            if let Some((.., account)) = self.retired.pop_front() {
+                self.forgotten.add(account.counts);
+            }
+        }
+    }
+
+    /// The comparisons of the rule at position `place` were made for an event, in `ns`.
+    pub(super) fn charge(&mut self, place: u32, ns: u64) {
+        if let Some(rule) = self.rules.get_mut(place as usize) {
+            rule.account.cost.evaluations += 1;
+            rule.account.cost.ns += ns;
+        }
     }
 
     /// The rule at position `place` of the set matched.
@@ -182,19 +238,29 @@ impl Alerts {
     }
 
     /// What became of every rule's matches, with its name and priority, in the order of the set; behind them those of rules
-    /// that ran before.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Priority, Counts)> {
-        let rules = self.rules.iter().map(|rule| (rule.name.as_str(), rule.priority, rule.account.counts));
+    /// that ran before, the last of them without a name for those that went long ago.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Option<Priority>, Counts)> {
+        let running = self.rules.iter();
+        let running = running.map(|rule| (rule.name.as_str(), Some(rule.priority), rule.account.counts));
         let retired = self.retired.iter();
-        rules.chain(retired.map(|(name, (priority, account))| (name.as_str(), *priority, account.counts)))
+        let retired =
+            retired.map(|(name, priority, account)| (name.as_str(), Some(*priority), account.counts));
+        let forgotten = (self.forgotten != Counts::default()).then_some(("", None, self.forgotten));
+        running.chain(retired).chain(forgotten)
     }
 
-    /// The same as metrics of the agent.
-    pub(super) fn metrics(&self, out: &mut Snapshot) {
+    /// The same as metrics of the agent; with `cost`, what each rule cost too.
+    pub(super) fn metrics(&self, cost: bool, out: &mut Snapshot) {
         for (name, priority, counts) in self.counts() {
-            out.push(Metric::RuleMatches, &[name, priority.name(), SOURCE], counts.matches);
+            let priority = priority.map_or("", Priority::name);
+            out.push(Metric::RuleMatches, &[name, priority, SOURCE], counts.matches);
             out.push(Metric::RuleWithheld, &[name, "throttled"], counts.throttled);
             out.push(Metric::RuleWithheld, &[name, "grouped"], counts.grouped);
+        }
+        for rule in self.rules.iter().filter(|_| cost) {
+            let Cost { evaluations, ns } = rule.account.cost;
+            out.push(Metric::RuleEvaluations, &[&rule.name], evaluations);
+            out.push(Metric::RuleEvaluationTime, &[&rule.name], ns);
         }
     }
 }

@@ -62,6 +62,12 @@ impl Offline {
         self.engine.feed(frame);
     }
 
+    /// The rules that run, if there are any.
+    #[cfg(test)]
+    pub(super) fn rules(&self) -> Option<&Rules> {
+        self.engine.stages.rules.as_ref()
+    }
+
     /// Records lost because a stage panicked on them.
     pub fn panicked(&self) -> u64 {
         Stage::ALL.into_iter().map(|stage| self.engine.stages.guard.lost(stage)).sum()

@@ -1,17 +1,18 @@
 //! The stage of the rules: happenings in, alerts out.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use tarsier_abi::syscall::CALLS;
 use tarsier_abi::{Header, Sensor, syscall::Call};
 use tarsier_core::enrich::CgroupTable;
+use tarsier_core::event::alert::Priority;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
-use tarsier_core::rules::compile::Scratch;
+use tarsier_core::rules::compile::{Meter, Scratch};
 use tarsier_core::rules::event_types;
 use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What, kinds};
 
-use super::alerts::{Alerts, Match};
+use super::alerts::{Alerts, Counts, Match};
 use super::outlet::Outlet;
 use crate::config::Config;
 use crate::ops::metrics::{Metric, Snapshot};
@@ -22,6 +23,8 @@ pub(super) struct Rules {
     active: Active,
     alerts: Alerts,
     matching: Matching,
+    /// Measures what rules cost.
+    cost: bool,
     /// The types that each call is, by its number.
     types: [Vec<usize>; CALLS],
     exec: Vec<usize>,
@@ -67,6 +70,7 @@ impl Rules {
             active,
             alerts,
             matching: config.rules.matching,
+            cost: config.rules.cost,
             types: Call::ALL.map(|call| kinds(call).collect()),
             exec: of(What::Exec.name()),
             exit: of(What::Exit { status: 0 }.name()),
@@ -94,6 +98,11 @@ impl Rules {
         self.refused += 1;
     }
 
+    /// What became of every rule's matches: [`Alerts::counts`].
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Option<Priority>, Counts)> {
+        self.alerts.counts()
+    }
+
     /// Which rules run, and what they did, as metrics of the agent.
     pub(super) fn metrics(&self, out: &mut Snapshot) {
         out.push(Metric::RecordsUnattributed, &[Sensor::Syscall.name()], self.unattributed);
@@ -103,7 +112,7 @@ impl Rules {
         out.push(Metric::RulesLoaded, &[], loaded.as_secs_f64());
         out.push(Metric::RuleReloads, &["loaded"], self.reloads);
         out.push(Metric::RuleReloads, &["failed"], self.refused);
-        self.alerts.metrics(out);
+        self.alerts.metrics(self.cost, out);
     }
 
     /// A system call returned.
@@ -177,14 +186,22 @@ impl Rules {
         };
         self.found.clear();
         let only_first = self.matching == Matching::First;
+        let mut stopwatch = Stopwatch { alerts: &mut self.alerts, running: None };
         for kind in types {
-            self.active.compiled.matches(*kind, &facts, &mut self.scratch, |place| {
+            let found = &mut self.found;
+            let found = |place| {
                 // A rule that names both types of a call matches it once.
-                if !self.found.contains(&place) {
-                    self.found.push(place);
+                if !found.contains(&place) {
+                    found.push(place);
                 }
                 !only_first
-            });
+            };
+            if self.cost {
+                self.active.compiled.metered(*kind, &facts, &mut self.scratch, &mut stopwatch, found);
+                stopwatch.stop();
+            } else {
+                self.active.compiled.matches(*kind, &facts, &mut self.scratch, found);
+            }
         }
         if only_first && let Some(first) = self.found.iter().min().copied() {
             self.found.clear();
@@ -195,5 +212,85 @@ impl Rules {
         for place in &self.found {
             self.alerts.matched(*place, &found, outlet);
         }
+    }
+}
+
+/// Charges rules with the time that their comparisons take.
+struct Stopwatch<'a> {
+    alerts: &'a mut Alerts,
+    /// Whose comparisons are made, and since when.
+    running: Option<(u32, Instant)>,
+}
+
+impl Stopwatch<'_> {
+    fn stop(&mut self) {
+        if let Some((place, since)) = self.running.take() {
+            self.alerts.charge(place, u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+impl Meter for Stopwatch<'_> {
+    const IS_ON: bool = true;
+
+    fn enter(&mut self, place: u32) {
+        self.stop();
+        self.running = Some((place, Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::*;
+    use crate::capture::{Frame, Reader};
+    use crate::ops::metrics::Value;
+    use crate::pipeline::Offline;
+
+    /// What two rules of this configuration counted over a capture.
+    fn metrics(cost: bool) -> Snapshot {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.yaml");
+        let rule = |name: &str, condition: &str| {
+            format!("- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n")
+        };
+        let rules = rule("first", "evt.type = execve and proc.name = sh")
+            + &rule("second", "evt.type = execve and proc.args contains x");
+        std::fs::write(&path, rules).unwrap();
+        let mut config = Config::default();
+        config.rules.files = vec![path];
+        config.rules.cost = cost;
+        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/6.12.tarsier");
+        let mut reader = Reader::new(File::open(capture).unwrap()).unwrap();
+        let about = reader.about().clone();
+        let mut offline = Offline::new(&about, &config, None, None).unwrap();
+        while let Some(frame) = reader.next_frame().unwrap() {
+            offline.feed(&frame);
+        }
+        offline.feed(&Frame::End);
+        let mut out = Snapshot::default();
+        offline.rules().unwrap().metrics(&mut out);
+        out
+    }
+
+    #[test]
+    fn what_rules_cost_is_measured_if_asked_for() {
+        let out = metrics(true);
+        let Some(Value::Int(events)) = out.get(Metric::RuleEvents, &[]) else { panic!("{out:?}") };
+        assert!(events > 10, "{events}");
+        for rule in ["first", "second"] {
+            assert_eq!(
+                out.get(Metric::RuleEvaluations, &[rule]),
+                Some(events.into()),
+                "each is tried on each"
+            );
+            let Some(Value::Int(ns)) = out.get(Metric::RuleEvaluationTime, &[rule]) else {
+                panic!("{out:?}")
+            };
+            assert!(ns > 0, "{rule}");
+        }
+        assert_eq!(metrics(false).get(Metric::RuleEvaluations, &["first"]), None);
     }
 }

@@ -38,9 +38,27 @@ struct Program {
     /// Each rule's position in the set, and where the next one begins; the last rule first.
     rules: Vec<(u32, Target)>,
     steps: Vec<Step>,
+    /// By step: the position in the set of the rule that it is of.
+    owners: Vec<u32>,
     columns: Vec<Column>,
     /// How many comparisons there are.
     tests: usize,
+}
+
+/// Is told whose comparisons are made. `()` is not, and costs nothing.
+pub trait Meter {
+    /// Whether it is told.
+    const IS_ON: bool;
+
+    /// From here on comparisons are those of the rule at this position in the set. A value that several rules compare is
+    /// looked at by the first of them that asks.
+    fn enter(&mut self, place: u32);
+}
+
+impl Meter for () {
+    const IS_ON: bool = false;
+
+    fn enter(&mut self, _: u32) {}
 }
 
 /// How much there is to do at most for an event.
@@ -141,13 +159,25 @@ impl Compiled {
         kind: usize,
         event: &impl Event,
         scratch: &mut Scratch,
+        found: impl FnMut(u32) -> bool,
+    ) {
+        self.metered(kind, event, scratch, &mut (), found);
+    }
+
+    /// The same, and tells `meter` whose comparisons are made. A rule that is decided by what another compared is not told.
+    pub fn metered<M: Meter>(
+        &self,
+        kind: usize,
+        event: &impl Event,
+        scratch: &mut Scratch,
+        meter: &mut M,
         mut found: impl FnMut(u32) -> bool,
     ) {
         let Some(Some(program)) = self.programs.get(kind) else { return };
         scratch.clear(program);
         let mut at = program.start;
         while at != Target::END {
-            at = program.run(at, event, scratch);
+            at = program.run(at, event, scratch, meter);
             if at != Target::END {
                 let (place, next) = program.rules[(at.0 & !Target::MATCH) as usize];
                 if !found(place) {
@@ -161,9 +191,20 @@ impl Compiled {
 
 impl Program {
     /// Goes on from `at` until a rule matches or all are decided.
-    fn run(&self, mut at: Target, event: &impl Event, scratch: &mut Scratch) -> Target {
+    fn run<M: Meter>(
+        &self,
+        mut at: Target,
+        event: &impl Event,
+        scratch: &mut Scratch,
+        meter: &mut M,
+    ) -> Target {
         let Scratch { is_made, is_true } = scratch;
+        let mut owner = None;
         while let Some(step) = self.steps.get(at.0 as usize) {
+            if M::IS_ON && owner != Some(self.owners[at.0 as usize]) {
+                owner = Some(self.owners[at.0 as usize]);
+                meter.enter(self.owners[at.0 as usize]);
+            }
             let is_made = &mut is_made[step.column as usize];
             if !*is_made {
                 *is_made = true;
@@ -281,6 +322,7 @@ impl Builder {
             let next = self.program.start;
             self.program.rules.push((place, next));
             self.program.start = self.chain(&expr, is_match, next);
+            self.program.owners.resize(self.program.steps.len(), place);
         }
         let mut of_columns = vec![Vec::new(); self.columns.len()];
         for (number, (column, test)) in self.tests.iter().enumerate() {

@@ -120,7 +120,7 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     let sum = |of: fn(Counts) -> u64| -> u64 { alerts.counts().map(|(_, _, counts)| of(counts)).sum() };
     let withheld = sum(|counts| counts.throttled + counts.grouped);
     let mut metrics = Snapshot::default();
-    alerts.metrics(&mut metrics);
+    alerts.metrics(false, &mut metrics);
     let lines = lines.0.lock().unwrap();
     let told: Vec<_> = String::from_utf8(lines.clone()).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(told.len() as u64 + withheld, sum(|counts| counts.matches));
@@ -267,6 +267,37 @@ fn what_a_rule_has_told_outlives_its_set() {
     matched(&mut alerts, 0, 22);
     matched(&mut alerts, 1, 1);
     assert_eq!([of(&alerts, "a"), of(&alerts, "b"), of(&alerts, "c")], [(4, 1, 1), (2, 1, 0), (1, 0, 0)]);
+}
+
+#[test]
+fn rules_that_are_gone_do_not_pile_up_and_no_match_is_forgotten() {
+    let config = Loaded::parse("test", PLAIN, |_| None).unwrap().config;
+    let set = |number: usize| {
+        let text = format!(
+            "- rule: r{number}\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"
+        );
+        Ruleset::load(&[Source { name: "rules.yaml", text: &text }])
+    };
+    let (lines, workload) = (Lines::default(), workload());
+    let mut outlet = outlet(&config, lines);
+    let mut alerts = Alerts::new(&config.alerts, &set(0), "1".into()).unwrap();
+    let all = RETIRED + 10;
+    for number in 0..all {
+        alerts.replace(&set(number), "2".into());
+        let found =
+            Match { event: &OPEN, at_ns: 1, number: 1, workload: &workload, process: None, trace: None };
+        alerts.matched(0, &found, &mut outlet);
+    }
+    assert_eq!(alerts.counts().count(), 1 + RETIRED + 1, "one that runs, those that are known, the others");
+    let matches = |alerts: &Alerts| alerts.counts().map(|(_, _, counts)| counts.matches).sum::<u64>();
+    assert_eq!(matches(&alerts), all as u64);
+    assert_eq!(alerts.counts().last().map(|(name, _, counts)| (name, counts.matches)), Some(("", 9)));
+    // One of those that are known comes back, and goes on; one that was forgotten begins anew.
+    alerts.replace(&set(9), "3".into());
+    assert_eq!(alerts.counts().next().map(|(_, _, counts)| counts.matches), Some(1));
+    alerts.replace(&set(0), "4".into());
+    assert_eq!(alerts.counts().next().map(|(_, _, counts)| counts.matches), Some(0));
+    assert_eq!(matches(&alerts), all as u64);
 }
 
 #[test]

@@ -180,3 +180,39 @@ fn the_first_match_can_end_it_and_what_is_off_is_not_there() {
     set.rules[0].rule.is_enabled = false;
     assert_eq!(first(&set), [2]);
 }
+
+/// Whose comparisons are made, in order.
+impl Meter for Vec<u32> {
+    const IS_ON: bool = true;
+
+    fn enter(&mut self, place: u32) {
+        self.push(place);
+    }
+}
+
+#[test]
+fn a_meter_is_told_whose_comparisons_are_made() {
+    let conditions = [
+        "evt.type = open and proc.name = a and fd.name = /x",
+        "evt.type = open and proc.name = a and fd.name = /y",
+        "evt.type = open",
+        "evt.type = open and fd.name != /x",
+    ];
+    let set = rules(&conditions.map(str::to_owned));
+    let compiled = Compiled::new(&set);
+    let entered = |name: &str, file: &str| {
+        let text = |text: &str| vec![Scalar::Text(text.as_bytes().to_vec())];
+        let event = [("evt.type", "open"), ("proc.name", name), ("fd.name", file)];
+        let event = Table(event.map(|(field, value)| (field.to_owned(), text(value))).into());
+        let (mut meter, mut found) = (Vec::new(), Vec::new());
+        compiled.metered(find("open"), &event, &mut Scratch::default(), &mut meter, |place| {
+            found.push(place);
+            true
+        });
+        assert_eq!(found, by_the_book(&set, &event), "the type is not asked for");
+        meter
+    };
+    // What rule 0 found out of `proc.name` decides rule 1; rule 2 compares nothing.
+    assert_eq!(entered("b", "/y"), [0, 3]);
+    assert_eq!(entered("a", "/y"), [0, 1, 3]);
+}
