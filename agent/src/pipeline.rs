@@ -30,6 +30,7 @@ mod replay;
 mod rules;
 mod seed;
 mod stages;
+mod summary;
 mod sweep;
 mod view;
 mod workload_metrics;
@@ -65,6 +66,7 @@ pub use recording::{RecordOptions, Recorded};
 use recording::{Recording, Target};
 pub use replay::{Replayed, replay};
 use rules::Rules;
+pub use summary::{RuleSummary, Summary};
 use sweep::Sweep;
 
 /// How long shutdown may take to send what is queued.
@@ -135,13 +137,21 @@ pub struct RunOptions {
     pub record: Option<RecordOptions>,
 }
 
-/// Captures and exports until SIGINT, SIGTERM, the end of `stop_after` or of the capture's greatest size.
-/// Says what was recorded, if anything was to be. `log` is where the agent's own log waits, for its account.
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// What was recorded, if anything was to be.
+    pub recorded: Option<Recorded>,
+    /// What rules came to, if there were any.
+    pub rules: Option<Summary>,
+}
+
+/// Captures and exports until SIGINT, SIGTERM, the end of `stop_after` or of the capture's greatest size. `log` is where the agent's own log waits, for its account.
 ///
 /// # Errors
 /// The programs cannot be loaded, an exporter cannot start, the scope is no cgroup, the capture cannot be
 /// written.
-pub fn run(config: &Config, options: &RunOptions, log: Option<Outbox>) -> anyhow::Result<Option<Recorded>> {
+pub fn run(config: &Config, options: &RunOptions, log: Option<Outbox>) -> anyhow::Result<Ended> {
     let mut target = options.record.as_ref().map(Target::open).transpose()?;
     let result = run_into(config, options, log, &mut target);
     // Still here: nothing has been written to it.
@@ -156,7 +166,7 @@ fn run_into(
     options: &RunOptions,
     log: Option<Outbox>,
     target: &mut Option<Target>,
-) -> anyhow::Result<Option<Recorded>> {
+) -> anyhow::Result<Ended> {
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
@@ -232,13 +242,16 @@ fn run_into(
         "tarsier is ready"
     );
     pipeline.main_loop(&stop, options.stop_after, &desk, &runtime);
-    let recorded = pipeline.end(&desk);
+    let lost = pipeline.end(&desk);
+    let recorded = pipeline.feed.recording.take().map(|recording| recording.finish(lost)).transpose();
     let deadline = Instant::now() + FLUSH;
     runtime.stop(&pipeline.feed.engine.outlet);
     if let Some(lines) = &pipeline.lines {
         outlet::log_counts("lines", &lines.close(deadline));
     }
-    recorded
+    let Engine { stages, outlet, .. } = &pipeline.feed.engine;
+    let rules = stages.rules.as_ref().map(|rules| Summary::new(rules, outlet, lost));
+    Ok(Ended { recorded: recorded?, rules })
 }
 
 impl Pipeline {
@@ -357,8 +370,8 @@ impl Pipeline {
         }
     }
 
-    /// The order of shutdown, as the module's text states it.
-    fn end(&mut self, desk: &Desk) -> anyhow::Result<Option<Recorded>> {
+    /// The order of shutdown, as the module's text states it. How many records the kernel side lost in all.
+    fn end(&mut self, desk: &Desk) -> u64 {
         self.kernel.detach();
         while self.cycle() > 0 {}
         // Nothing more will come, whatever the last cycle waited for.
@@ -367,9 +380,8 @@ impl Pipeline {
         self.sweep_all();
         self.feed.frame(&Frame::Finish(now(&mut self.clock)));
         desk.close(view::metrics(self));
-        let lost = self.kernel.ledger().unwrap_or_default();
-        let lost = lost.sensors.iter().flat_map(|row| row.lost).sum();
-        self.feed.recording.take().map(|recording| recording.finish(lost)).transpose()
+        let ledger = self.kernel.ledger().unwrap_or_default();
+        ledger.sensors.iter().flat_map(|row| row.lost).sum()
     }
 }
 

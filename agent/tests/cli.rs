@@ -201,6 +201,40 @@ fn rule_files_are_checked_listed_and_shown() {
 }
 
 #[test]
+fn what_rules_came_to_is_told_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("r.yaml");
+    let rule = |name: &str, priority: &str, condition: &str| {
+        format!("- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: {priority}\n")
+    };
+    let all = rule("Ended", "NOTICE", "evt.type = procexit") + &rule("Started", "ERROR", "evt.type = execve");
+    std::fs::write(&rules, all + &rule("Never", "ALERT", "evt.type = execve and proc.name = nobody"))
+        .unwrap();
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/6.12.tarsier");
+    let replay = |config: &str| {
+        let config = file(dir.path(), config);
+        let (rules, config) = (rules.to_str().unwrap(), config.to_str().unwrap());
+        let output = tarsier(&["replay", capture, "--rules", rules, "--config", config]);
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        (out(&output).lines().count(), err(&output))
+    };
+    let (told, text) = replay("{}");
+    assert!(text.contains(&format!(" and {told} alerts of 2 rules\n  by priority: Error ")), "{text}");
+    let (error, notice) = (text.find("  Error          Started\n"), text.find("  Notice         Ended\n"));
+    assert!(error.is_some() && error < notice && !text.contains("Never"), "{text}");
+    // Of what is withheld there is no line.
+    let (fewer, text) = replay("alerts: {throttle: {rate_per_minute: 1, burst: 1}}\nlog: {format: json}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |message: &str| lines.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    assert_eq!(of("matched").len(), 2, "{text}");
+    assert_eq!(of("matched")[0]["rule"], "Started");
+    let sum = of("rules")[0];
+    assert_eq!((&sum["alerts"], &sum["throttled"]), (&fewer.into(), &(told - fewer).into()), "{text}");
+    assert!(fewer < told && !replay("log: {level: warn}").1.contains("alerts of"));
+}
+
+#[test]
 fn a_plan_is_explained_without_a_kernel() {
     let dir = tempfile::tempdir().unwrap();
     let rule = |name: &str, priority: &str, condition: &str| {

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::style::Style;
 use crate::config::{Log, LogFormat};
 use crate::export::stdout::Outbox;
+use crate::pipeline::Summary;
 
 /// Lines that wait for who reads standard error: the agent never does.
 static LINES: OnceLock<Outbox> = OnceLock::new();
@@ -51,6 +52,23 @@ fn start() -> Option<Outbox> {
         }
     }
     LINES.get().cloned()
+}
+
+/// Says what rules came to: in the log if that is JSON, else as lines for people, where the log goes.
+pub(super) fn summary(config: &Log, summary: &Summary) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    match config.format {
+        LogFormat::Json => summary.log(),
+        LogFormat::Text => say(&summary.to_string()),
+    }
+}
+
+/// Says something on standard error, behind all that was logged: whole lines.
+pub(super) fn say(lines: &str) {
+    // It never fails: nobody could be told.
+    let _ = Writer(LINES.get().cloned()).write(lines.as_bytes());
 }
 
 /// Waits a little until all that was logged is written: to be called before the process ends or says something

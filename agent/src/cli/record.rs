@@ -1,9 +1,8 @@
 //! `tarsier record`: what the kernel says, into a file that `tarsier replay` plays again.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use super::{Exit, run};
+use super::{Exit, log, run};
 use crate::config::units::{ByteSize, Listen};
 use crate::export::otlp::OtlpConfig;
 use crate::export::stdout::Format;
@@ -76,13 +75,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
             String::new()
         };
         let name = args.file.display();
-        // There is nobody left to tell if standard error is gone.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{name}: {} records in {seconds:.1} s, {:.1} MiB{why}{lost}",
-            totals.records,
-            bytes as f64 / f64::from(1 << 20)
-        );
+        let size = bytes as f64 / f64::from(1 << 20);
+        log::say(&format!(
+            "{name}: {} records in {seconds:.1} s, {size:.1} MiB{why}{lost}\n",
+            totals.records
+        ));
     }
     Ok(Exit::Ok)
 }

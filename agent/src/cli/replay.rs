@@ -87,19 +87,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         return info(input, args.export.output == Some(Format::Json), out).with_context(|| name);
     }
     let done = replay(input, &loaded.config, args.speed.0).with_context(|| name.clone())?;
-    let Replayed { records, covered, took, ending } = done;
+    let Replayed { records, covered, took, ending, rules } = done;
+    if let Some(rules) = &rules {
+        log::summary(&loaded.config.log, rules);
+    }
     let end = match ending {
         Some(Ending::Whole(_)) => "",
         Some(Ending::Cut) => "; the capture ends early, all that it holds was replayed",
         None => "; stopped before its end",
     };
-    // There is nobody left to tell if standard error is gone.
-    let _ = writeln!(
-        std::io::stderr(),
-        "{name}: {records} records of {:.1} s in {:.3} s{end}",
-        covered.as_secs_f64(),
-        took.as_secs_f64()
-    );
+    let (covered, took) = (covered.as_secs_f64(), took.as_secs_f64());
+    log::say(&format!("{name}: {records} records of {covered:.1} s in {took:.3} s{end}\n"));
     Ok(Exit::Ok)
 }
 

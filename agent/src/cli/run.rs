@@ -123,7 +123,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 pub(super) fn start(loaded: &Loaded, options: &RunOptions) -> anyhow::Result<Option<Recorded>> {
     let log = log::init(&loaded.config.log);
     doctor::refuse(&crate::ops::doctor::blockers())?;
-    pipeline::run(&loaded.config, options, log)
+    let ended = pipeline::run(&loaded.config, options, log)?;
+    if let Some(rules) = &ended.rules {
+        log::summary(&loaded.config.log, rules);
+    }
+    Ok(ended.recorded)
 }
 
 fn absolute(text: &str) -> Result<String, String> {

@@ -13,13 +13,14 @@ use super::engine::Engine;
 use super::offline::surroundings;
 use super::outlet::{Forms, Outlet, Sink};
 use super::rules::Rules;
+use super::summary::Summary;
 use crate::capture::{Ending, Frame, Reader, Time};
 use crate::config::Config;
 use crate::kernel::wait::Waiter;
 use crate::rules::Active;
 
 /// What a replay came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Replayed {
     /// Records of the rings.
     pub records: u64,
@@ -29,6 +30,8 @@ pub struct Replayed {
     pub took: Duration,
     /// How the capture ended; `None`: the replay was stopped before.
     pub ending: Option<Ending>,
+    /// What rules came to, if there were any. What was lost is what the recorder lost, if the capture is whole.
+    pub rules: Option<Summary>,
 }
 
 /// Feeds a capture to the pipeline. `speed` 1 takes as long as it took live, `None` as fast as it goes.
@@ -54,11 +57,17 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let mut engine = Engine::new(config, &surroundings, rules, outlet);
     let began = surroundings.began;
     let pace = Pace { speed, start: Instant::now(), began, waiter, stop };
-    let mut done = Replayed { records: 0, covered: Duration::ZERO, took: Duration::ZERO, ending: None };
+    let mut done =
+        Replayed { records: 0, covered: Duration::ZERO, took: Duration::ZERO, ending: None, rules: None };
     let result = feed_all(&mut reader, &mut engine, &pace, &mut done);
     done.took = pace.start.elapsed();
     done.ending = reader.ending();
     runtime.stop(&engine.outlet);
+    let lost = match done.ending {
+        Some(Ending::Whole(totals)) => totals.lost,
+        _ => 0,
+    };
+    done.rules = engine.stages.rules.as_ref().map(|rules| Summary::new(rules, &engine.outlet, lost));
     result.map(|()| done)
 }
 
