@@ -15,3 +15,4 @@ pub mod kernel;
 pub mod ops;
 pub mod pipeline;
 pub mod rules;
+pub mod ruletest;

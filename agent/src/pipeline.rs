@@ -32,6 +32,7 @@ mod seed;
 mod stages;
 mod summary;
 mod sweep;
+mod trial;
 mod view;
 mod workload_metrics;
 
@@ -68,6 +69,7 @@ pub use replay::{Replayed, replay};
 use rules::Rules;
 pub use summary::{RuleSummary, Summary};
 use sweep::Sweep;
+pub use trial::{Seen, Told, Trial};
 
 /// How long shutdown may take to send what is queued.
 pub const FLUSH: Duration = Duration::from_secs(4);

@@ -58,6 +58,8 @@ fn wrong_usage_is_64_and_names_the_mistake() {
         (&["replay", "x", "--speed", "fast"], "1x, 0.5x or 10x"),
         (&["completions", "tcsh"], "bash"),
         (&["config", "check"], "<FILE>"),
+        (&["rules", "test"], "<PATH>"),
+        (&["rules", "test", ".", "--min-coverage", "101"], "a number from 0 to 100"),
         (&[], "Usage: tarsier"),
     ] {
         let output = tarsier(args);
@@ -232,6 +234,65 @@ fn what_rules_came_to_is_told_at_the_end() {
     let sum = of("rules")[0];
     assert_eq!((&sum["alerts"], &sum["throttled"]), (&fewer.into(), &(told - fewer).into()), "{text}");
     assert!(fewer < told && !replay("log: {level: warn}").1.contains("alerts of"));
+}
+
+#[test]
+fn tests_of_rules_pass_fail_and_want_coverage() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let case = |name: &str, program: &str, alerts: &str| {
+        format!(
+            "- {{name: {name}, events: [{{evt.type: execve, proc.name: {program}}}], alerts: {alerts}}}\n"
+        )
+    };
+    let rules = "- rule: Shell\n  desc: d\n  condition: evt.type = execve and proc.name = sh\n  output: o\n  priority: INFO\n";
+    std::fs::write(at("r.yaml"), rules).unwrap();
+    let tests = |cases: &str| std::fs::write(at("a.test.yaml"), format!("cases:\n{cases}")).unwrap();
+    let folder = at("");
+    let said = |args: &[&str]| -> (i32, String, String) {
+        let output = tarsier(&[&["rules", "test", &folder], args].concat());
+        (code(&output), out(&output), err(&output))
+    };
+    tests(&case("one", "sh", "[Shell]"));
+    let (exit, text, errors) = said(&[]);
+    assert!(
+        exit == 0 && errors.is_empty() && text.ends_with("(1 of 2 outcomes of 1 comparison)\n"),
+        "{text}{errors}"
+    );
+    let (exit, text, errors) = said(&["--min-coverage", "51"]);
+    assert!(exit == 1 && text.contains("r.yaml:3:36: never false: proc.name = sh"), "{text}");
+    assert_eq!(errors, "tarsier: coverage is 50.0 %, and 51 % is wanted\n");
+    tests(&(case("one", "sh", "[Shell]") + &case("two", "cat", "[]")));
+    assert_eq!(said(&["--min-coverage", "100%"]).0, 0);
+    tests(&(case("one", "sh", "[]") + &case("two", "cat", "[]")));
+    let junit = at("junit.xml");
+    let (exit, text, _) = said(&["--output", "json", "--junit", &junit]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((exit, &document["failed"], &document["coverage"]["percent"]), (1, &1.into(), &100.0.into()));
+    assert_eq!(
+        document["suites"][0]["cases"][0]["faults"][0]["message"],
+        "an alert of `Shell` came, and none was expected"
+    );
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(
+        xml.contains(r#"<testsuites name="tarsier rules test" tests="2" failures="1" errors="0">"#),
+        "{xml}"
+    );
+    tests(&case("one", "sh", "[Shel]"));
+    let (exit, text, _) = said(&[]);
+    assert!(
+        exit == 64 && text.contains("did you mean `Shell`?") && text.contains("a.test.yaml:2:"),
+        "{text}"
+    );
+    std::fs::remove_file(at("a.test.yaml")).unwrap();
+    let (exit, _, errors) = said(&[]);
+    assert!(
+        exit == 64 && errors.contains("no file here or below ends in .test.yaml or .test.yml"),
+        "{errors}"
+    );
+    // A folder of rules is loaded without the tests in it.
+    tests(&case("one", "sh", "[Shell]"));
+    assert_eq!(code(&tarsier(&["rules", "check", &folder])), 0);
 }
 
 #[test]

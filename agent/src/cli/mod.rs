@@ -35,6 +35,7 @@ Examples:
   tarsier replay now.tarsier                        and out of it, on any machine
   sudo tarsier top                                  live view of the running agent
   tarsier rules check /etc/falco                    what is wrong with rule files
+  tarsier rules test rules/                         whether rules do what is expected of them
   tarsier rules explain-plan /etc/falco             what they have the kernel tell, and which one is expensive
   tarsier config check /etc/tarsier.yaml            every mistake at once
 

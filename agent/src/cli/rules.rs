@@ -13,6 +13,7 @@ use super::style::Style;
 use crate::rules::{Report, read, to_json};
 
 mod explain_plan;
+mod test;
 
 /// The commands of `tarsier rules`.
 #[derive(Debug, clap::Subcommand)]
@@ -46,6 +47,8 @@ pub(super) enum Command {
     /// Of a path the first and last eight bytes count, of the path as it was written and of the file's own; a `?` is any byte. A
     /// path that is relative, or not clean, is judged in user space.
     ExplainPlan(explain_plan::Args),
+    /// Run tests of rules: events that are written down or recorded, and the alerts that are to come of them.
+    Test(test::Args),
 }
 
 /// Options of all of them.
@@ -69,6 +72,7 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit
     let args = match command {
         Command::Check(args) | Command::List(args) | Command::Show { args, .. } => args,
         Command::ExplainPlan(args) => return explain_plan::run(args, out),
+        Command::Test(args) => return test::test(args, out),
     };
     let files = read(&args.files).map_err(|error| Exit::Usage.because(&format!("{error:#}")))?;
     let sources = files.sources();
@@ -78,7 +82,7 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit
         Command::Check(_) => whole.check(out)?,
         Command::List(_) => whole.list(out)?,
         Command::Show { rule, .. } => whole.show(rule, out)?,
-        Command::ExplainPlan(_) => {}
+        Command::ExplainPlan(_) | Command::Test(_) => {}
     }
     Ok(if set.has_errors() || !files.unread.is_empty() { Exit::Usage } else { Exit::Ok })
 }

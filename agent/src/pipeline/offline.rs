@@ -5,11 +5,12 @@ use std::io::Write;
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
+use tarsier_core::rules::stated::Stated;
 
 use super::engine::{Engine, Surroundings};
 use super::guard::Stage;
 use super::outlet::{Forms, Outlet, Sink};
-use super::rules::Rules;
+use super::rules::{Observer, Rules};
 use crate::capture::{About, Frame, ReadError, Reader};
 use crate::config::Config;
 use crate::export::Batch;
@@ -54,6 +55,35 @@ impl Offline {
             .map(|active| Rules::new(config, active, &surroundings.identity.host_name))
             .transpose()?;
         Ok(Self { engine: Engine::new(config, &surroundings, rules, outlet), finished: false })
+    }
+
+    /// The pipeline that recorded what `about` describes, with `rules` and an `observer` of what they see. Of what it has
+    /// to say, alerts alone go to `lines`, as JSON.
+    pub(super) fn of_rules(
+        about: &About,
+        config: &Config,
+        rules: Active,
+        observer: Observer,
+        lines: Lines,
+    ) -> anyhow::Result<Self> {
+        let surroundings = surroundings(about, config);
+        let host_name = &surroundings.identity.host_name;
+        let form = LineForm::new(&config.alerts, Some(true), host_name, TimeZone::UTC);
+        let printer = Forms { events: None, alerts: Some(form) }.printer(lines, config);
+        let outlet = Outlet::new(config, &surroundings, Sink::None, Some(printer))?;
+        let rules = Rules::new(config, rules, host_name)?.with_observer(observer);
+        Ok(Self { engine: Engine::new(config, &surroundings, Some(rules), outlet), finished: false })
+    }
+
+    /// Takes an event that somebody stated.
+    pub(super) fn feed_stated(&mut self, event: &Stated) {
+        let Engine { stages, outlet, .. } = &mut self.engine;
+        stages.take_stated(event, outlet);
+    }
+
+    /// Has all lines written.
+    pub(super) fn flush(&mut self) {
+        self.engine.outlet.flush();
     }
 
     /// Takes the next frame.

@@ -9,8 +9,10 @@ use tarsier_core::event::alert::Priority;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
 use tarsier_core::rules::compile::{Meter, Scratch};
+use tarsier_core::rules::evaluate::Event;
 use tarsier_core::rules::event_types;
 use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What, kinds};
+use tarsier_core::rules::stated::Stated;
 
 use super::alerts::{Alerts, Counts, Match};
 use super::outlet::Outlet;
@@ -22,17 +24,12 @@ use crate::rules::{Active, Matching};
 pub(super) struct Rules {
     active: Active,
     alerts: Alerts,
-    matching: Matching,
-    /// Measures what rules cost.
-    cost: bool,
+    finder: Finder,
     /// The types that each call is, by its number.
     types: [Vec<usize>; CALLS],
     exec: Vec<usize>,
     exit: Vec<usize>,
-    scratch: Scratch,
     cache: Cache,
-    /// Positions of the rules that match the present event.
-    found: Vec<u32>,
     host_name: String,
     /// Events evaluated so far.
     pub(super) events: u64,
@@ -45,6 +42,21 @@ pub(super) struct Rules {
     /// Sets that could not.
     refused: u64,
 }
+
+/// Finds the rules that match an event.
+#[derive(Default)]
+struct Finder {
+    matching: Matching,
+    /// Measures what rules cost.
+    cost: bool,
+    scratch: Scratch,
+    /// Positions of those that match the present one.
+    found: Vec<u32>,
+    observer: Option<Observer>,
+}
+
+/// Is shown every event that was evaluated: the types that it is, it, and the positions of the rules that matched.
+pub(super) type Observer = Box<dyn FnMut(&[usize], &dyn Event, &[u32]) + Send>;
 
 /// The tables that say whose doing an event is.
 #[derive(Clone, Copy)]
@@ -69,14 +81,11 @@ impl Rules {
         Ok(Self {
             active,
             alerts,
-            matching: config.rules.matching,
-            cost: config.rules.cost,
+            finder: Finder { matching: config.rules.matching, cost: config.rules.cost, ..Finder::default() },
             types: Call::ALL.map(|call| kinds(call).collect()),
             exec: of(What::Exec.name()),
             exit: of(What::Exit { status: 0 }.name()),
-            scratch: Scratch::default(),
             cache: Cache::default(),
-            found: Vec::new(),
             host_name: host_name.to_owned(),
             events: 0,
             first_unix_ns: 0,
@@ -84,6 +93,12 @@ impl Rules {
             reloads: 0,
             refused: 0,
         })
+    }
+
+    /// The same, with somebody who is shown what happens.
+    pub(super) fn with_observer(mut self, observer: Observer) -> Self {
+        self.finder.observer = Some(observer);
+        self
     }
 
     /// Another set in place of this one, from the next event on.
@@ -112,7 +127,7 @@ impl Rules {
         out.push(Metric::RulesLoaded, &[], loaded.as_secs_f64());
         out.push(Metric::RuleReloads, &["loaded"], self.reloads);
         out.push(Metric::RuleReloads, &["failed"], self.refused);
-        self.alerts.metrics(self.cost, out);
+        self.alerts.metrics(self.finder.cost, out);
     }
 
     /// A system call returned.
@@ -143,6 +158,16 @@ impl Rules {
         outlet: &mut Outlet,
     ) {
         self.evaluate(at_ns, 0, What::Exit { status }, Some(process), tables, outlet);
+    }
+
+    /// An event that was stated, of which there is no record.
+    pub(super) fn stated(&mut self, event: &Stated, tables: Tables<'_>, outlet: &mut Outlet) {
+        self.events += 1;
+        let (number, workload) = (self.events, tables.cgroups.lookup(0));
+        let found = Match { event, at_ns: 0, number, workload, process: None, trace: None };
+        for place in self.finder.find(&self.active, &mut self.alerts, event.kinds(), event) {
+            self.alerts.matched(*place, &found, outlet);
+        }
     }
 
     fn evaluate(
@@ -184,11 +209,28 @@ impl Rules {
             host_name: &self.host_name,
             cache: &self.cache,
         };
-        self.found.clear();
-        let only_first = self.matching == Matching::First;
-        let mut stopwatch = Stopwatch { alerts: &mut self.alerts, running: None };
+        let found =
+            Match { event: &facts, at_ns: boot_ns, number: self.events, workload, process, trace: None };
+        for place in self.finder.find(&self.active, &mut self.alerts, types, &facts) {
+            self.alerts.matched(*place, &found, outlet);
+        }
+    }
+}
+
+impl Finder {
+    /// The positions of the rules that match an event of these types. What each costs is charged to `alerts`.
+    fn find<'a>(
+        &'a mut self,
+        active: &Active,
+        alerts: &mut Alerts,
+        types: &[usize],
+        event: &impl Event,
+    ) -> &'a [u32] {
+        let Self { matching, cost, scratch, found, observer } = self;
+        found.clear();
+        let only_first = *matching == Matching::First;
+        let mut stopwatch = Stopwatch { alerts, running: None };
         for kind in types {
-            let found = &mut self.found;
             let found = |place| {
                 // A rule that names both types of a call matches it once.
                 if !found.contains(&place) {
@@ -196,22 +238,21 @@ impl Rules {
                 }
                 !only_first
             };
-            if self.cost {
-                self.active.compiled.metered(*kind, &facts, &mut self.scratch, &mut stopwatch, found);
+            if *cost {
+                active.compiled.metered(*kind, event, scratch, &mut stopwatch, found);
                 stopwatch.stop();
             } else {
-                self.active.compiled.matches(*kind, &facts, &mut self.scratch, found);
+                active.compiled.matches(*kind, event, scratch, found);
             }
         }
-        if only_first && let Some(first) = self.found.iter().min().copied() {
-            self.found.clear();
-            self.found.push(first);
+        if only_first && let Some(first) = found.iter().min().copied() {
+            found.clear();
+            found.push(first);
         }
-        let found =
-            Match { event: &facts, at_ns: boot_ns, number: self.events, workload, process, trace: None };
-        for place in &self.found {
-            self.alerts.matched(*place, &found, outlet);
+        if let Some(observer) = observer {
+            observer(types, event, found);
         }
+        found
     }
 }
 

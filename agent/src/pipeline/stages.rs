@@ -10,6 +10,7 @@ use tarsier_core::event::{
 };
 use tarsier_core::flows::{self, Aggregate, Table};
 use tarsier_core::process::{self, Change, ProcessTable};
+use tarsier_core::rules::stated::Stated;
 
 use super::guard::{Guard, Stage, catch};
 use super::outlet::Outlet;
@@ -105,6 +106,15 @@ impl Stages {
         });
         self.guard.note(stage, 1, caught);
         self.report_changes(outlet);
+    }
+
+    /// An event that somebody stated, for the rules alone.
+    pub(super) fn take_stated(&mut self, event: &Stated, outlet: &mut Outlet) {
+        let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
+        if let Some(rules) = &mut self.rules {
+            let caught = catch(|| rules.stated(event, tables, outlet));
+            self.guard.note(Stage::Rules, 1, caught);
+        }
     }
 
     /// One process that was there before the agent.

@@ -1,5 +1,6 @@
 //! The rules that run: read, loaded, selected and compiled.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::bail;
@@ -14,12 +15,12 @@ use tarsier_core::rules::select::select;
 use super::{Files, Report, RulesConfig, files};
 
 /// A set of rules, ready to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Active {
     /// The rules.
     pub set: Ruleset,
     /// Those that are on, compiled.
-    pub compiled: Compiled,
+    pub compiled: Arc<Compiled>,
     /// Names this set: [`Files::digest`].
     pub digest: String,
     /// When it was put together.
@@ -70,7 +71,7 @@ impl Active {
         for ready in &mut set.rules {
             ready.rule.is_enabled &= ready.rule.priority <= floor;
         }
-        let compiled = Compiled::new(&set);
+        let compiled = Arc::new(Compiled::new(&set));
         Ok(Self { compiled, set, digest: files.digest(), loaded_at: SystemTime::now() })
     }
 

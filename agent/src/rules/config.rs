@@ -10,7 +10,8 @@ use tarsier_core::rules::select::{Entry, Which};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
-    /// Rule files of Falco, and folders of them (all that ends in `.yaml` or `.yml`, by name), loaded as one set in
+    /// Rule files of Falco, and folders of them (all that ends in `.yaml` or `.yml` and not in
+    /// `.test.yaml` or `.test.yml`, by name), loaded as one set in
     /// this order. None: no rules. They are loaded anew on SIGHUP and when they change (0.2 s after the last change, or 2 s after
     /// the first; files in whose place another is renamed are never seen half); if nothing can be loaded, those before run on.
     /// `select` and all else here is read at the start.

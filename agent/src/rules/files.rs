@@ -38,7 +38,7 @@ impl Files {
     }
 }
 
-/// Reads files, and of folders all that end in `.yaml` or `.yml`, in the order of their names. A file that cannot be read
+/// Reads files, and of folders all that end in `.yaml` or `.yml` and hold no tests, in the order of their names. A file that cannot be read
 /// is told; the others are read. The error is a path that leads nowhere, or a folder without rule files.
 pub fn read(paths: &[PathBuf]) -> anyhow::Result<Files> {
     let mut files = Files::default();
@@ -74,6 +74,12 @@ fn text_of(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(fs::read(path)?).context("this is no text")
 }
 
+/// Whether a file holds tests of rules (`tarsier rules test`), by its name: those lie beside the rules.
+pub fn is_tests(path: &Path) -> bool {
+    let name = path.file_name().map_or(&b""[..], std::ffi::OsStr::as_encoded_bytes);
+    name.ends_with(b".test.yaml") || name.ends_with(b".test.yml")
+}
+
 fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -81,7 +87,7 @@ fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         let ends_right = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         // What begins with a dot is Kubernetes' own, in a mounted ConfigMap.
         let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if ends_right && !is_hidden && path.is_file() {
+        if ends_right && !is_hidden && !is_tests(&path) && path.is_file() {
             paths.push(path);
         }
     }
@@ -96,7 +102,9 @@ mod tests {
     #[test]
     fn folders_are_read_in_order_and_what_cannot_be_read_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("b.yaml", "- b"), ("a.yml", "- a"), (".c.yaml", "- c"), ("d.txt", "d")] {
+        for (name, text) in
+            [("b.yaml", "- b"), ("a.yml", "- a"), (".c.yaml", "- c"), ("d.txt", "d"), ("a.test.yaml", "t")]
+        {
             fs::write(folder.path().join(name), text).unwrap();
         }
         fs::write(folder.path().join("e.yaml"), b"\xff\xfe").unwrap();

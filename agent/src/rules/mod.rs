@@ -11,6 +11,6 @@ mod watch;
 
 pub use active::Active;
 pub use config::{Matching, Named, RulesConfig, Selection};
-pub use files::{Files, read};
+pub use files::{Files, is_tests, read};
 pub use follow::follow;
-pub use report::{Report, place, to_json, written};
+pub use report::{Report, line_and_column, place, to_json, written};

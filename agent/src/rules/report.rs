@@ -95,7 +95,8 @@ pub fn to_json(sources: &[Source<'_>], problem: &Problem) -> Value {
     })
 }
 
-fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+/// Line and column of a byte, from 1; columns count characters.
+pub fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |end| end + 1);

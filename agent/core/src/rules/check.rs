@@ -22,7 +22,7 @@ pub fn check(condition: &Condition) -> Result<(Expr, Vec<Problem>), Vec<Problem>
     if checker.errors.is_empty() { Ok((expr, checker.warnings)) } else { Err(checker.errors) }
 }
 
-type Checked<T> = Result<T, Box<Problem>>;
+pub(super) type Checked<T> = Result<T, Box<Problem>>;
 
 struct Checker {
     errors: Vec<Problem>,
@@ -246,7 +246,7 @@ fn transformation(written: &Transformed) -> Checked<Operand> {
 }
 
 /// Literals as values of the left side's kind.
-fn values(left: &Operand, operator: Operator, kind: Kind, literals: &[Literal]) -> Checked<Right> {
+pub(super) fn values(left: &Operand, operator: Operator, kind: Kind, literals: &[Literal]) -> Checked<Right> {
     fn each<T>(literals: &[Literal], value: impl Fn(&Literal) -> Checked<T>) -> Checked<Vec<T>> {
         literals.iter().map(value).collect()
     }

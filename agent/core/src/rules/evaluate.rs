@@ -71,6 +71,12 @@ pub trait Event {
     fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>));
 }
 
+impl<E: Event + ?Sized> Event for &E {
+    fn visit(&self, field: &FieldRef, with: &mut dyn FnMut(Value<'_>)) {
+        (**self).visit(field, with);
+    }
+}
+
 /// Whether a condition is true of an event.
 pub fn evaluate(expr: &Expr, event: &impl Event) -> bool {
     match expr {

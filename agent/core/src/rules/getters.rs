@@ -16,11 +16,11 @@ pub(super) mod arguments;
 pub(super) mod clock;
 pub(super) mod container;
 mod descriptor;
-mod errors;
+pub(super) mod errors;
 pub(super) mod event;
 pub(super) mod file;
 mod parameters;
-mod path;
+pub(super) mod path;
 pub(super) mod process;
 pub(super) mod socket;
 #[cfg(test)]

@@ -32,7 +32,7 @@ const SIGNALS: [&str; 32] = names! {
 };
 
 /// The name of what a call that failed returned; none: it has no name, or nothing failed.
-pub(super) fn error(ret: i64) -> Option<&'static str> {
+pub(in crate::rules) fn error(ret: i64) -> Option<&'static str> {
     let number = usize::try_from(ret.checked_neg()?).ok()?;
     let name = ERRORS.get(number).or_else(|| OWN_ERRORS.get(number.checked_sub(512)?));
     name.copied().filter(|name| *name != "_")

@@ -92,7 +92,7 @@ fn follows_slash(text: &[u8], is: impl Fn(u8) -> u8) -> bool {
 }
 
 /// The directory of an absolute path, and its last component, as `fd.directory` and `fd.filename` have them.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(in crate::rules) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memrchr(b'/', path) {
         Some(slash) if slash + 1 == path.len() => (path, path),
         Some(0) => (b"/", &path[1..]),
