@@ -49,6 +49,8 @@ pub struct Config {
     pub alerts: crate::export::alerts::AlertsConfig,
     /// Falco rules, and which of them run.
     pub rules: crate::rules::RulesConfig,
+    /// Where files of the host are found.
+    pub host: crate::host::HostConfig,
     /// Secrets in command lines, replaced before they leave the process.
     pub redaction: Redaction,
     /// The process table.

@@ -1,13 +1,19 @@
 //! Facts from the node that are not events: the cgroup tree, the boot clock, what `/proc` knows of
-//! processes that were there before the agent.
+//! processes that were there before the agent, what runtimes have on disk of their containers, users and groups.
 
+pub mod accounts;
 pub mod cgroups;
 pub mod clock;
+mod config;
+pub mod containers;
 pub mod identity;
 pub mod memory;
 pub mod processes;
+pub mod root;
 pub mod terminal;
 pub mod usage;
+
+pub use config::HostConfig;
 
 /// The running kernel's release; empty if unreadable.
 pub fn kernel_release() -> String {

@@ -8,6 +8,8 @@ use std::path::Path;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tarsier_abi::TaskKey;
 
+use super::root::Root;
+
 /// The arguments of a running process, each ended by NUL; `None` if it is gone, is not ours to read, or
 /// if `/proc` shows another process of that number: one that took it since, or, in a PID namespace
 /// below the initial one, a stranger.
@@ -17,9 +19,19 @@ pub fn arguments(process: &TaskKey) -> Option<Vec<u8>> {
     is_shown(process).then_some(bytes)
 }
 
+/// The root directory of a running process, by the `proc` of its PID namespace; `None` as for [`arguments`].
+pub fn root(proc: &Path, process: &TaskKey) -> Option<Root> {
+    let root = Root::open(&proc.join(format!("{}/root", process.tgid))).ok()?;
+    is_shown_in(proc, process).then_some(root)
+}
+
 /// Whether `/proc` shows this process under its number.
 fn is_shown(process: &TaskKey) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.tgid)).unwrap_or_default();
+    is_shown_in(Path::new("/proc"), process)
+}
+
+fn is_shown_in(proc: &Path, process: &TaskKey) -> bool {
+    let stat = fs::read_to_string(proc.join(format!("{}/stat", process.tgid))).unwrap_or_default();
     // Field 22 counts clock ticks of 10 ms; the kernel rounds down.
     start_ticks(&stat).is_some_and(|ticks| ticks.abs_diff(process.start_boottime / 10_000_000) <= 1)
 }

@@ -1,7 +1,10 @@
 //! What a container's runtime and its cluster say of it, beyond what its cgroup does.
 
+use serde::{Deserialize, Serialize};
+
 /// A container. What nobody told is absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContainerFacts {
     /// Name, as the runtime has it.
     pub name: Option<Box<str>>,
@@ -28,7 +31,8 @@ pub struct ContainerFacts {
 }
 
 /// What a container was made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ImageFacts {
     /// As the container names it: `docker.io/library/nginx:1.27`.
     pub reference: Option<Box<str>>,
@@ -43,7 +47,8 @@ pub struct ImageFacts {
 }
 
 /// Something mounted in a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Mount {
     /// Path on the host.
     pub source: Box<str>,
@@ -61,7 +66,8 @@ pub struct Mount {
 pub type Label = (Box<str>, Box<str>);
 
 /// A pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PodFacts {
     /// Name.
     pub name: Option<Box<str>>,

@@ -3,6 +3,7 @@
 //! One file per sensor, of the sensor's stem: its typed body and its decoder. [`Body`] is generated
 //! from the sensor registry; adding a sensor edits nothing here.
 
+mod accounts;
 pub mod alert;
 pub mod cgroup;
 mod container;
@@ -15,6 +16,7 @@ mod origin;
 pub mod syscall;
 pub mod tcp;
 
+pub use accounts::{Accounts, User};
 pub use container::{ContainerFacts, ImageFacts, Label, Mount, PodFacts};
 pub use entity::{CloseReason, Flow, FlowKind, Process, Report, Role, What, Workload, WorkloadKind};
 pub use image::{Argv, Image, Strings};

@@ -1,0 +1,98 @@
+//! `passwd` and `group` of a root directory.
+
+use std::path::Path;
+
+use super::root::{Root, Stamp, Unread};
+
+/// Most bytes of either file: some 15,000 users.
+const FILE: u64 = 1 << 20;
+
+/// The state of both files; none: it is not there.
+pub type Stamps = [Option<Stamp>; 2];
+
+/// Both files, cut down to what is asked for: names, numbers, home directories and shells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountFiles {
+    /// Lines of `passwd(5)`.
+    pub passwd: Vec<u8>,
+    /// Lines of `group(5)`.
+    pub group: Vec<u8>,
+    /// Their state when they were read.
+    pub stamps: Stamps,
+}
+
+/// Reads both files below `root`. One that is not there is empty: images often have none. `None`: they are still those of
+/// `known`.
+///
+/// # Errors
+/// One is too large, no file, or not ours to read.
+pub fn read(root: &Root, known: Option<Stamps>) -> Result<Option<AccountFiles>, Unread> {
+    let paths = ["/etc/passwd", "/etc/group"].map(Path::new);
+    if let Some(known) = known {
+        let [passwd, group] = paths.map(|path| present(root.stamp(path)));
+        if [passwd?, group?] == known {
+            return Ok(None);
+        }
+    }
+    let [passwd, group] = paths.map(|path| present(root.read(path, FILE)));
+    let ((passwd, passwd_stamp), (group, group_stamp)) = (passwd?.unzip(), group?.unzip());
+    Ok(Some(AccountFiles {
+        passwd: keep(&passwd.unwrap_or_default(), &[0, 2, 3, 5, 6], 7),
+        group: keep(&group.unwrap_or_default(), &[0, 2], 4),
+        stamps: [passwd_stamp, group_stamp],
+    }))
+}
+
+fn present<T>(found: Result<T, Unread>) -> Result<Option<T>, Unread> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Unread::Absent) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// The lines with only these of their `count` fields: what people write beside their names leaves with nobody's capture.
+fn keep(text: &[u8], fields: &[usize], count: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for (place, field) in line.splitn(count, |byte| *byte == b':').enumerate() {
+            if place > 0 {
+                out.push(b':');
+            }
+            if fields.contains(&place) {
+                out.extend_from_slice(field);
+            }
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn they_are_read_and_read_anew_when_another_takes_their_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        let none = read(&root, None).unwrap().unwrap();
+        assert_eq!(none, AccountFiles::default(), "an image without any");
+        assert_eq!(read(&root, Some(none.stamps)).unwrap(), None);
+        fs::create_dir(directory.path().join("etc")).unwrap();
+        let passwd = directory.path().join("etc/passwd");
+        fs::write(&passwd, "a:secret:1:2:Ada L., 555:/home/a:/bin/sh\n\nodd\n").unwrap();
+        fs::write(directory.path().join("etc/group"), "g:x:3:a,b\n").unwrap();
+        let first = read(&root, Some(none.stamps)).unwrap().unwrap();
+        assert_eq!(first.passwd, b"a::1:2::/home/a:/bin/sh\nodd\n");
+        assert_eq!(first.group, b"g::3:\n");
+        assert_eq!(read(&root, Some(first.stamps)).unwrap(), None);
+        let next = directory.path().join("etc/passwd+");
+        fs::write(&next, "b:x:1:2:::\n").unwrap();
+        fs::rename(next, passwd).unwrap();
+        let second = read(&root, Some(first.stamps)).unwrap().unwrap();
+        assert_eq!((second.passwd.as_slice(), second.stamps[1]), (&b"b::1:2:::\n"[..], first.stamps[1]));
+    }
+}
