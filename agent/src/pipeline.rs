@@ -20,7 +20,10 @@ mod background;
 mod desk;
 mod engine;
 mod guard;
+mod held;
 mod held_back;
+mod inquiries;
+mod known;
 mod memory;
 mod offline;
 mod outlet;
@@ -60,6 +63,7 @@ use background::Background;
 pub use desk::Desk;
 use engine::{Engine, Surroundings};
 use held_back::HeldBack;
+use inquiries::{Inquiries, LAST_ANSWERS};
 use memory::Memory;
 pub use offline::{Lines, Offline, Requests};
 use outlet::{Forms, Outlet, Sink};
@@ -88,6 +92,7 @@ struct Pipeline {
     clock: UnixOffset,
     asleep: Asleep,
     sweep: Sweep,
+    inquiries: Inquiries,
     /// Lines on their way to standard output.
     lines: Option<Outbox>,
     /// The agent's own log, on its way to standard error.
@@ -195,6 +200,7 @@ fn run_into(
         socket_cgroups: hierarchy.controller.is_none(),
         identity: identity::identity(&identity::facts(), config),
         began: now(&mut clock),
+        answers: active.is_some(),
     };
     let exits = runtime.exits().clone();
     let sink = exits.otlp.map_or(Sink::None, Sink::Live);
@@ -204,8 +210,10 @@ fn run_into(
     let printer = forms.zip(lines.clone());
     let printer = printer.map(|(forms, lines)| forms.printer(Box::new(lines), config));
     let outlet = Outlet::new(config, &surroundings, sink, printer)?.with_channels(exits.alerts);
-    let rules =
-        active.map(|active| Rules::new(config, active, &surroundings.identity.host_name)).transpose()?;
+    let rules = active
+        .map(|active| Rules::new(config, active, &surroundings.identity.host_name, surroundings.answers))
+        .transpose()?;
+    let inquiries = Inquiries::new(&config.host, waiter.waker());
     let started = Instant::now();
     let mut pipeline = Pipeline {
         kernel,
@@ -218,6 +226,7 @@ fn run_into(
         feed: Feed { engine: Engine::new(config, &surroundings, rules, outlet), recording: None },
         clock,
         asleep: Asleep::new(),
+        inquiries,
         sweep: Sweep::new(config.flows.interval.into(), started),
         lines,
         log,
@@ -303,6 +312,7 @@ impl Pipeline {
             began: surroundings.began,
             sensors: sensors.collect(),
             redacted: config.redaction.enabled,
+            answers: surroundings.answers,
         }
     }
 
@@ -323,7 +333,9 @@ impl Pipeline {
             } else {
                 self.wakeups.timer += 1;
             }
+            self.inquiries.take(&mut self.feed);
             let drained = self.cycle();
+            self.inquiries.ask(&mut self.feed);
             // One at a time: the plan that is written must not be one that a program may still read.
             if let Some(reloaded) = runtime.reloaded() {
                 self.take_rules(reloaded);
@@ -378,6 +390,7 @@ impl Pipeline {
         while self.cycle() > 0 {}
         // Nothing more will come, whatever the last cycle waited for.
         self.feed.frame(&Frame::End);
+        self.inquiries.settle(Instant::now() + LAST_ANSWERS, &mut self.feed);
         // What open connections moved since their last sweep: the next agent takes it as its baseline.
         self.sweep_all();
         self.feed.frame(&Frame::Finish(now(&mut self.clock)));

@@ -37,6 +37,9 @@ pub struct About {
     pub sensors: Vec<SensorAtStart>,
     /// Secrets in arguments were overwritten.
     pub redacted: bool,
+    /// What rules ask about containers and users was answered, and the answers are in it.
+    #[serde(default)]
+    pub answers: bool,
 }
 
 /// One sensor when the capture began.

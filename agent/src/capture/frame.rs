@@ -62,6 +62,27 @@ pub enum Frame<'a> {
         /// Boot time, ns.
         now_ns: u64,
     },
+    /// What the runtime of a container says of it.
+    Container {
+        /// The container's whole id.
+        id: &'a [u8],
+        /// [`ContainerFacts`](tarsier_core::event::ContainerFacts) as JSON; empty: nothing was found.
+        facts: &'a [u8],
+    },
+    /// Users and groups of a container, or of the host.
+    Accounts {
+        /// The container's whole id; empty: the host.
+        id: &'a [u8],
+        /// Lines of `passwd(5)`.
+        passwd: &'a [u8],
+        /// Lines of `group(5)`.
+        group: &'a [u8],
+    },
+    /// They could not be read.
+    NoAccounts {
+        /// As above.
+        id: &'a [u8],
+    },
     /// Nothing more will come: what is on hold is reported.
     Finish(Time),
 }
@@ -81,6 +102,9 @@ const END: u8 = 7;
 const SWEEP: u8 = 8;
 const FINISH: u8 = 9;
 const SHED: u8 = 10;
+const CONTAINER: u8 = 11;
+const ACCOUNTS: u8 = 12;
+const NO_ACCOUNTS: u8 = 13;
 
 impl<'a> Frame<'a> {
     /// Appends the frame to `out`. Returns where its record, arguments or slots begin in `out`.
@@ -115,6 +139,21 @@ impl<'a> Frame<'a> {
                 number(out, *now_ns);
                 slots.as_bytes()
             }
+            Self::Container { id, facts } => {
+                out.push(CONTAINER);
+                with_length(out, id);
+                facts
+            }
+            Self::Accounts { id, passwd, group } => {
+                out.push(ACCOUNTS);
+                with_length(out, id);
+                with_length(out, passwd);
+                group
+            }
+            Self::NoAccounts { id } => {
+                out.push(NO_ACCOUNTS);
+                id
+            }
             Self::Begin(time) | Self::Finish(time) => {
                 out.push(if matches!(self, Self::Begin(_)) { BEGIN } else { FINISH });
                 number(out, time.boot_ns);
@@ -131,11 +170,8 @@ impl<'a> Frame<'a> {
                 return out.len();
             }
         };
-        // A frame is shorter than a block, which is shorter than 4 GiB.
-        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        let start = out.len();
-        out.extend_from_slice(bytes);
-        start
+        with_length(out, bytes);
+        out.len() - bytes.len()
     }
 
     /// The frame at the start of `bytes`, and what follows it. `slots` lends room for a sweep's.
@@ -166,11 +202,23 @@ impl<'a> Frame<'a> {
                 }
                 Self::Sweep { now_ns, slots }
             }
+            CONTAINER => Self::Container { id: sized(&mut rest)?, facts: sized(&mut rest)? },
+            ACCOUNTS => {
+                let (id, passwd, group) = (sized(&mut rest)?, sized(&mut rest)?, sized(&mut rest)?);
+                Self::Accounts { id, passwd, group }
+            }
+            NO_ACCOUNTS => Self::NoAccounts { id: sized(&mut rest)? },
             FINISH => Self::Finish(time(&mut rest)?),
             _ => return Err(NoFrame),
         };
         Ok((frame, rest))
     }
+}
+
+fn with_length(out: &mut Vec<u8>, bytes: &[u8]) {
+    // A frame is shorter than a block, which is shorter than 4 GiB.
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {

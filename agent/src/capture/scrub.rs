@@ -80,6 +80,8 @@ impl Scrubber {
                 }
             }
             Frame::Cgroup { .. } | Frame::Begin(_) | Frame::End | Frame::Shed { .. } | Frame::Finish(_) => {}
+            // Cut down by whoever read them.
+            Frame::Container { .. } | Frame::Accounts { .. } | Frame::NoAccounts { .. } => {}
         }
     }
 

@@ -61,7 +61,8 @@ fn feed(feed: Feed) -> &'static str {
         Feed::Ancestors => "its ancestors",
         Feed::Users => "users and groups",
         Feed::Container => "the container",
-        Feed::Kubernetes => "Kubernetes",
+        Feed::Runtime => "the container's runtime",
+        Feed::Kubernetes => "the runtime, of the pod",
     }
 }
 

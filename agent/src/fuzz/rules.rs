@@ -6,7 +6,7 @@ use tarsier_core::rules::compare::Value;
 use tarsier_core::rules::compile::{Compiled, Scratch};
 use tarsier_core::rules::evaluate::{Event, evaluate};
 use tarsier_core::rules::event_set::event_set;
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
 use tarsier_core::rules::fields::{self, Kind};
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::problem::Problem;
@@ -61,8 +61,7 @@ pub(super) fn ask(call: &syscall::Event<'_>) {
         process: None,
         lineage: &Nobody,
         workload: cgroups.host(),
-        container: None,
-        users: &NoUsers,
+        lookups: &NoLookups,
         host_name: "",
         cache: &cache,
     };

@@ -59,6 +59,10 @@ metrics! {
     RulesRunning Gauge "tarsier_rules_running" ["digest"] "Rules that run; the label names the set: SHA-256 of its files.";
     RulesLoaded Gauge "tarsier_rules_loaded_time_seconds" [] "When the rules that run were loaded, seconds since the epoch.";
     RuleReloads Counter "tarsier_rule_reloads_total" ["outcome"] "Times that rules were loaded anew, by outcome: loaded, or failed (those before run on).";
+    Lookups Counter "tarsier_lookups_total" ["about", "outcome"] "Looks at what rules ask about containers (container) and users (users) and no record says, by outcome: found, unchanged, cut (labels and mounts were too long), or why not: absent, unreadable, malformed, too_large, no_room (too many questions), no_memory, no_thread.";
+    LookupEntries Gauge "tarsier_lookup_entries" ["about"] "Containers, and places with users, of which an answer is held.";
+    LookupEvents Counter "tarsier_lookup_events_total" ["outcome"] "Events that waited for such an answer, by outcome: answered; late or no_room: rules were tried on them without it.";
+    LookupWaiting Gauge "tarsier_lookup_events_waiting" [] "Events that wait for such an answer.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" ["cause"] "Processes removed before their time, by cause: the table was full, or memory was short.";
     ProcessAnomalies Counter "tarsier_process_anomalies_total" ["kind"] "What the process table had to put up with: records repeated, missing or cut.";

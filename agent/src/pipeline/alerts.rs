@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tarsier_core::event::alert::{Alert, Priority, TraceContext};
 use tarsier_core::event::{Process, Workload};
 use tarsier_core::rules::evaluate::Event;
+use tarsier_core::rules::feeds::Feeds;
 use tarsier_core::rules::groups::Groups;
 use tarsier_core::rules::render::Output;
 use tarsier_core::rules::ruleset::Ruleset;
@@ -197,6 +198,11 @@ impl Alerts {
             rule.account.cost.evaluations += 1;
             rule.account.cost.ns += ns;
         }
+    }
+
+    /// Where what the rule at position `place` of the set tells comes from.
+    pub(super) fn feeds(&self, place: u32) -> Feeds {
+        self.rules.get(place as usize).map_or(Feeds::default(), |rule| rule.output.feeds())
     }
 
     /// The rule at position `place` of the set matched.

@@ -2,6 +2,7 @@
 //! no host. So what a capture holds gives the same output, byte for byte, as it gave live.
 
 use tarsier_core::encode::Identity;
+use tarsier_core::event::Accounts;
 
 use super::guard::{Stage, catch};
 use super::outlet::Outlet;
@@ -31,6 +32,8 @@ pub(super) struct Surroundings {
     pub(super) identity: Identity,
     /// When the agent began.
     pub(super) began: Time,
+    /// Questions about containers and users are answered, by frames.
+    pub(super) answers: bool,
 }
 
 impl Engine {
@@ -77,6 +80,11 @@ impl Engine {
             Frame::Process(record) => stages.take_seed(record, outlet),
             Frame::Arguments { task, bytes } => stages.set_arguments(task, bytes),
             Frame::Socket { owner, record } => stages.seed_socket(*owner, record),
+            Frame::Container { id, facts } => stages.take_container(id, facts, outlet),
+            Frame::Accounts { id, passwd, group } => {
+                stages.take_accounts(id, Some(Accounts::parse(passwd, group)), outlet);
+            }
+            Frame::NoAccounts { id } => stages.take_accounts(id, None, outlet),
             Frame::Shed { now_ns } => stages.shed(*now_ns, outlet),
             Frame::Finish(time) => {
                 self.set_time(*time);
@@ -105,6 +113,9 @@ impl Engine {
             outlet.restart_metrics(time);
         }
         outlet.set_time(time);
+        if let Some(rules) = &mut stages.rules {
+            rules.set_time(time.boot_ns);
+        }
         *now = time;
     }
 

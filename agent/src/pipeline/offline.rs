@@ -52,7 +52,7 @@ impl Offline {
         let sink = requests.map_or(Sink::None, Sink::Call);
         let outlet = Outlet::new(config, &surroundings, sink, printer)?;
         let rules = Active::load(&config.rules, config.alerts.priority.into())?
-            .map(|active| Rules::new(config, active, &surroundings.identity.host_name))
+            .map(|active| Rules::new(config, active, &surroundings.identity.host_name, surroundings.answers))
             .transpose()?;
         Ok(Self { engine: Engine::new(config, &surroundings, rules, outlet), finished: false })
     }
@@ -71,7 +71,7 @@ impl Offline {
         let form = LineForm::new(&config.alerts, Some(true), host_name, TimeZone::UTC);
         let printer = Forms { events: None, alerts: Some(form) }.printer(lines, config);
         let outlet = Outlet::new(config, &surroundings, Sink::None, Some(printer))?;
-        let rules = Rules::new(config, rules, host_name)?.with_observer(observer);
+        let rules = Rules::new(config, rules, host_name, surroundings.answers)?.with_observer(observer);
         Ok(Self { engine: Engine::new(config, &surroundings, Some(rules), outlet), finished: false })
     }
 
@@ -152,5 +152,6 @@ pub(super) fn surroundings(about: &About, config: &Config) -> Surroundings {
         socket_cgroups: about.socket_cgroups,
         identity: identity::identity(&facts, config),
         began: about.began,
+        answers: about.answers,
     }
 }

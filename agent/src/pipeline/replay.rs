@@ -52,8 +52,9 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let forms = Forms::of_stdout(config, active.is_some(), &surroundings.identity.host_name);
     let lines = forms.map(|forms| forms.printer(Box::new(std::io::stdout()), config));
     let outlet = Outlet::new(config, &surroundings, sink, lines)?.with_channels(exits.alerts);
-    let rules =
-        active.map(|active| Rules::new(config, active, &surroundings.identity.host_name)).transpose()?;
+    let rules = active
+        .map(|active| Rules::new(config, active, &surroundings.identity.host_name, surroundings.answers))
+        .transpose()?;
     let mut engine = Engine::new(config, &surroundings, rules, outlet);
     let began = surroundings.began;
     let pace = Pace { speed, start: Instant::now(), began, waiter, stop };

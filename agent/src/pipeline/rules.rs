@@ -1,6 +1,6 @@
 //! The stage of the rules: happenings in, alerts out.
 
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use tarsier_abi::syscall::CALLS;
 use tarsier_abi::{Header, Sensor, syscall::Call};
@@ -8,17 +8,24 @@ use tarsier_core::enrich::CgroupTable;
 use tarsier_core::event::alert::Priority;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
-use tarsier_core::rules::compile::{Meter, Scratch};
-use tarsier_core::rules::evaluate::Event;
 use tarsier_core::rules::event_types;
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What, kinds};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, Lookups, NoLookups, What, kinds};
+use tarsier_core::rules::fields::Feed;
 use tarsier_core::rules::stated::Stated;
 
 use super::alerts::{Alerts, Counts, Match};
+use super::held::{HeldEvent, Waiting};
+use super::known::{Known, Notes};
 use super::outlet::Outlet;
 use crate::config::Config;
 use crate::ops::metrics::{Metric, Snapshot};
-use crate::rules::{Active, Matching};
+use crate::rules::Active;
+
+mod answers;
+mod finder;
+
+use finder::Finder;
+pub(super) use finder::Observer;
 
 /// The rules that run, and what they need while they do.
 pub(super) struct Rules {
@@ -31,6 +38,13 @@ pub(super) struct Rules {
     exit: Vec<usize>,
     cache: Cache,
     host_name: String,
+    /// What containers, users and groups are called.
+    pub(super) known: Known,
+    waiting: Waiting,
+    /// A rule asks for what runtimes say of containers.
+    asks_runtimes: bool,
+    /// When the present drain cycle began, boot ns.
+    now_ns: u64,
     /// Events evaluated so far.
     pub(super) events: u64,
     /// When the first one was, ns since 1970.
@@ -43,20 +57,34 @@ pub(super) struct Rules {
     refused: u64,
 }
 
-/// Finds the rules that match an event.
-#[derive(Default)]
-struct Finder {
-    matching: Matching,
-    /// Measures what rules cost.
-    cost: bool,
-    scratch: Scratch,
-    /// Positions of those that match the present one.
-    found: Vec<u32>,
-    observer: Option<Observer>,
+/// An event that rules are tried on.
+struct Seen<'a> {
+    /// When it happened, boot ns.
+    at_ns: u64,
+    cpu: u16,
+    what: What<'a>,
+    process: Option<&'a Process>,
+    turn: Turn,
 }
 
-/// Is shown every event that was evaluated: the types that it is, it, and the positions of the rules that matched.
-pub(super) type Observer = Box<dyn FnMut(&[usize], &dyn Event, &[u32]) + Send>;
+/// How often an event was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Never: it may wait for what has to be looked up.
+    First,
+    /// It has waited, and may wait for something else.
+    Again,
+    /// It has waited long enough.
+    Last,
+}
+
+/// What came of trying rules on an event.
+enum Verdict {
+    /// Alerts are told, if there are any.
+    Decided,
+    /// It has to wait for what is known of the workload with this index.
+    Waits(u32),
+}
 
 /// The tables that say whose doing an event is.
 #[derive(Clone, Copy)]
@@ -72,16 +100,27 @@ impl Lineage for Tables<'_> {
 }
 
 impl Rules {
+    /// `answers`: questions about containers and users are answered.
+    ///
     /// # Errors
     /// What is to be added to outputs is no output.
-    pub(super) fn new(config: &Config, active: Active, host_name: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: &Config,
+        active: Active,
+        host_name: &str,
+        answers: bool,
+    ) -> anyhow::Result<Self> {
         let alerts = Alerts::new(&config.alerts, &active.set, active.digest.clone())
             .map_err(|errors| anyhow::anyhow!("alerts: {errors:?}"))?;
         let of = |name: &str| event_types::find(name).into_iter().collect();
         Ok(Self {
+            known: Known::new(!answers),
+            waiting: Waiting::default(),
+            asks_runtimes: answers::asks_runtimes(&active, &alerts),
+            now_ns: 0,
             active,
             alerts,
-            finder: Finder { matching: config.rules.matching, cost: config.rules.cost, ..Finder::default() },
+            finder: Finder::new(config.rules.matching, config.rules.cost),
             types: Call::ALL.map(|call| kinds(call).collect()),
             exec: of(What::Exec.name()),
             exit: of(What::Exit { status: 0 }.name()),
@@ -104,6 +143,7 @@ impl Rules {
     /// Another set in place of this one, from the next event on.
     pub(super) fn replace(&mut self, active: Active) {
         self.alerts.replace(&active.set, active.digest.clone());
+        self.asks_runtimes = answers::asks_runtimes(&active, &self.alerts);
         self.active = active;
         self.reloads += 1;
     }
@@ -128,24 +168,37 @@ impl Rules {
         out.push(Metric::RuleReloads, &["loaded"], self.reloads);
         out.push(Metric::RuleReloads, &["failed"], self.refused);
         self.alerts.metrics(self.finder.cost, out);
+        self.waiting.metrics(out);
+        let (containers, users) = self.known.entries();
+        out.push(Metric::LookupEntries, &["container"], containers as u64);
+        out.push(Metric::LookupEntries, &["users"], users as u64);
+        out.push(Metric::Lookups, &["users", "no_memory"], self.known.no_room);
     }
 
-    /// A system call returned.
+    /// A system call returned, as `record` tells.
     pub(super) fn syscall(
         &mut self,
         header: &Header,
         event: &syscall::Event<'_>,
+        record: &[u8],
         tables: Tables<'_>,
         outlet: &mut Outlet,
     ) {
         let process = tables.processes.resolve(&event.task);
         self.unattributed += u64::from(process.is_none());
-        self.evaluate(header.boot_ns, header.cpu, What::Syscall(event), process, tables, outlet);
+        let (what, turn) = (What::Syscall(event), Turn::First);
+        let seen = Seen { at_ns: header.boot_ns, cpu: header.cpu, what, process, turn };
+        if let Verdict::Waits(workload) = self.evaluate(&seen, tables, outlet) {
+            self.waiting.push(workload, self.now_ns, HeldEvent::Syscall(record.into()));
+        }
     }
 
     /// A process started its program.
     pub(super) fn exec(&mut self, at_ns: u64, process: &Process, tables: Tables<'_>, outlet: &mut Outlet) {
-        self.evaluate(at_ns, 0, What::Exec, Some(process), tables, outlet);
+        let seen = Seen { at_ns, cpu: 0, what: What::Exec, process: Some(process), turn: Turn::First };
+        if let Verdict::Waits(workload) = self.evaluate(&seen, tables, outlet) {
+            self.waiting.push(workload, self.now_ns, HeldEvent::Exec { at_ns, process: process.key });
+        }
     }
 
     /// A process ended.
@@ -157,7 +210,11 @@ impl Rules {
         tables: Tables<'_>,
         outlet: &mut Outlet,
     ) {
-        self.evaluate(at_ns, 0, What::Exit { status }, Some(process), tables, outlet);
+        let what = What::Exit { status };
+        let seen = Seen { at_ns, cpu: 0, what, process: Some(process), turn: Turn::First };
+        if let Verdict::Waits(workload) = self.evaluate(&seen, tables, outlet) {
+            self.waiting.push(workload, self.now_ns, HeldEvent::Exit { at_ns, process: process.key, status });
+        }
     }
 
     /// An event that was stated, of which there is no record.
@@ -165,118 +222,67 @@ impl Rules {
         self.events += 1;
         let (number, workload) = (self.events, tables.cgroups.lookup(0));
         let found = Match { event, at_ns: 0, number, workload, process: None, trace: None };
-        for place in self.finder.find(&self.active, &mut self.alerts, event.kinds(), event) {
+        self.finder.find(&self.active, &mut self.alerts, event.kinds(), event);
+        for place in self.finder.show(event.kinds(), event) {
             self.alerts.matched(*place, &found, outlet);
         }
     }
 
-    fn evaluate(
-        &mut self,
-        boot_ns: u64,
-        cpu: u16,
-        what: What<'_>,
-        process: Option<&Process>,
-        tables: Tables<'_>,
-        outlet: &mut Outlet,
-    ) {
+    fn evaluate(&mut self, seen: &Seen<'_>, tables: Tables<'_>, outlet: &mut Outlet) -> Verdict {
+        let Seen { at_ns: boot_ns, cpu, what, process, turn } = *seen;
         let types: &[usize] = match &what {
             What::Syscall(event) => &self.types[event.call as usize],
             What::Exec => &self.exec,
             What::Exit { .. } => &self.exit,
         };
         if !types.iter().any(|kind| self.active.compiled.asks_for(*kind)) {
-            return;
+            return Verdict::Decided;
         }
-        self.events += 1;
+        let number = self.events + 1;
         let unix_ns = outlet.unix_ns(boot_ns);
-        if self.events == 1 {
-            self.first_unix_ns = unix_ns;
-        }
+        let first_unix_ns = if number == 1 { unix_ns } else { self.first_unix_ns };
         let workload = tables.cgroups.lookup(process.map_or(0, |process| process.cgroup));
         self.cache.clear();
         let facts = Facts {
-            number: self.events,
+            number,
             boot_ns,
             unix_ns,
-            first_unix_ns: self.first_unix_ns,
+            first_unix_ns,
             cpu,
             what,
             process,
             lineage: &tables,
             workload,
-            container: None,
-            users: &NoUsers,
+            lookups: &NoLookups,
             host_name: &self.host_name,
             cache: &self.cache,
         };
-        let found =
-            Match { event: &facts, at_ns: boot_ns, number: self.events, workload, process, trace: None };
-        for place in self.finder.find(&self.active, &mut self.alerts, types, &facts) {
-            self.alerts.matched(*place, &found, outlet);
-        }
-    }
-}
-
-impl Finder {
-    /// The positions of the rules that match an event of these types. What each costs is charged to `alerts`.
-    fn find<'a>(
-        &'a mut self,
-        active: &Active,
-        alerts: &mut Alerts,
-        types: &[usize],
-        event: &impl Event,
-    ) -> &'a [u32] {
-        let Self { matching, cost, scratch, found, observer } = self;
-        found.clear();
-        let only_first = *matching == Matching::First;
-        let mut stopwatch = Stopwatch { alerts, running: None };
-        for kind in types {
-            let found = |place| {
-                // A rule that names both types of a call matches it once.
-                if !found.contains(&place) {
-                    found.push(place);
-                }
-                !only_first
-            };
-            if *cost {
-                active.compiled.metered(*kind, event, scratch, &mut stopwatch, found);
-                stopwatch.stop();
-            } else {
-                active.compiled.matches(*kind, event, scratch, found);
+        let here = self.known.at(workload, turn == Turn::First && matches!(what, What::Exec));
+        let asking = Facts { lookups: &here, ..facts };
+        for place in self.finder.find(&self.active, &mut self.alerts, types, &asking) {
+            let feeds = self.alerts.feeds(*place);
+            if feeds.has_runtime() {
+                here.container();
+            }
+            if feeds.has(Feed::Users) {
+                here.user(0);
             }
         }
-        if only_first && let Some(first) = found.iter().min().copied() {
-            found.clear();
-            found.push(first);
+        let notes = here.notes();
+        if notes != Notes::default() && turn != Turn::Last {
+            let waits = self.known.ask(notes, workload, process, tables, self.now_ns);
+            if waits && self.waiting.has_room() {
+                return Verdict::Waits(workload.index);
+            }
         }
-        if let Some(observer) = observer {
-            observer(types, event, found);
+        let here = self.known.at(workload, false);
+        let facts = Facts { lookups: &here, ..facts };
+        (self.events, self.first_unix_ns) = (number, first_unix_ns);
+        let found = Match { event: &facts, at_ns: boot_ns, number, workload, process, trace: None };
+        for place in self.finder.show(types, &facts) {
+            self.alerts.matched(*place, &found, outlet);
         }
-        found
-    }
-}
-
-/// Charges rules with the time that their comparisons take.
-struct Stopwatch<'a> {
-    alerts: &'a mut Alerts,
-    /// Whose comparisons are made, and since when.
-    running: Option<(u32, Instant)>,
-}
-
-impl Stopwatch<'_> {
-    fn stop(&mut self) {
-        if let Some((place, since)) = self.running.take() {
-            self.alerts.charge(place, u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        }
-    }
-}
-
-impl Meter for Stopwatch<'_> {
-    const IS_ON: bool = true;
-
-    fn enter(&mut self, place: u32) {
-        self.stop();
-        self.running = Some((place, Instant::now()));
+        Verdict::Decided
     }
 }
 

@@ -6,7 +6,7 @@ use tarsier_core::decode::Decoder;
 use tarsier_core::enrich::{self, CgroupTable};
 use tarsier_core::event::tcp::{self, TcpEvent};
 use tarsier_core::event::{
-    Body, Event, Flow, FlowKind, Process, Report, Sensor, TaskKey, What, Workload, cgroup,
+    Accounts, Body, Event, Flow, FlowKind, Process, Report, Sensor, TaskKey, What, Workload, cgroup,
 };
 use tarsier_core::flows::{self, Aggregate, Table};
 use tarsier_core::process::{self, Change, ProcessTable};
@@ -98,7 +98,7 @@ impl Stages {
                 stage = Stage::Rules;
                 let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
                 if let Some(rules) = &mut self.rules {
-                    rules.syscall(&header, &call, tables, outlet);
+                    rules.syscall(&header, &call, record, tables, outlet);
                 }
             }
             Ok(event) => self.apply(&event),
@@ -174,7 +174,12 @@ impl Stages {
 
     fn apply_cgroup(&mut self, group: &cgroup::Event<'_>, at_ns: u64) {
         match group.op {
-            Op::Mkdir => self.cgroups.insert(group.cgroup, group.parent, group.path),
+            Op::Mkdir => {
+                self.cgroups.insert(group.cgroup, group.parent, group.path);
+                if let Some(rules) = &mut self.rules {
+                    rules.container(self.cgroups.lookup(group.cgroup));
+                }
+            }
             Op::Rmdir => self.cgroups.remove(group.cgroup, at_ns),
         }
     }
@@ -192,6 +197,7 @@ impl Stages {
         self.guard.note(Stage::Flows, waiting.max(1), caught);
         self.tcp.clear();
         self.report_flows(outlet);
+        self.with_rules(outlet, |rules, tables, outlet| rules.decide_late(now_ns, tables, outlet));
         self.processes.expire(now_ns);
         if now_ns >= self.tidy_ns {
             self.tidy_ns = now_ns.saturating_add(TIDY_NS);
@@ -199,9 +205,28 @@ impl Stages {
         }
     }
 
+    /// What the runtime of a container says of it.
+    pub(super) fn take_container(&mut self, id: &[u8], facts: &[u8], outlet: &mut Outlet) {
+        self.with_rules(outlet, |rules, tables, outlet| rules.take_container(id, facts, tables, outlet));
+    }
+
+    /// Users and groups of a container or of the host; none: they could not be read.
+    pub(super) fn take_accounts(&mut self, id: &[u8], accounts: Option<Accounts>, outlet: &mut Outlet) {
+        self.with_rules(outlet, |rules, tables, outlet| rules.take_accounts(id, accounts, tables, outlet));
+    }
+
+    fn with_rules(&mut self, outlet: &mut Outlet, act: impl FnOnce(&mut Rules, Tables<'_>, &mut Outlet)) {
+        let Some(rules) = &mut self.rules else { return };
+        let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
+        self.guard.note(Stage::Rules, 1, catch(|| act(rules, tables, outlet)));
+    }
+
     /// Gives back the memory that a burst took and nothing has needed since.
     fn tidy(&mut self) {
-        let Self { processes, flows, tcp, changes, finished, .. } = self;
+        let Self { processes, cgroups, flows, rules, tcp, changes, finished, .. } = self;
+        if let Some(rules) = rules {
+            rules.tidy(cgroups);
+        }
         processes.tidy();
         flows.tidy();
         tcp.shrink_to(CARRIED);
@@ -221,6 +246,7 @@ impl Stages {
     pub(super) fn finish(&mut self, now_ns: u64, outlet: &mut Outlet) {
         self.processes.flush_all(&mut self.changes);
         self.report_changes(outlet);
+        self.with_rules(outlet, |rules, tables, outlet| rules.decide_late(u64::MAX, tables, outlet));
         let hold = flows::Limits::default().hold_ns;
         self.flows.advance(now_ns.saturating_add(hold), &mut self.finished);
         self.report_flows(outlet);

@@ -73,6 +73,7 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
         out.push(Metric::ExporterQueueBytes, &[channel.name], channel.queue_bytes as u64);
         out.push(Metric::ExporterQueueLimit, &[channel.name], channel.max_bytes as u64);
     }
+    pipeline.inquiries.metrics(&mut out);
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
     let usage = usage::own();

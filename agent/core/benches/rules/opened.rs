@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tarsier_abi::syscall::{Call, FileFacts, Part, PartKind, SyscallRecord};
 use tarsier_abi::{Header, Sensor};
 use tarsier_core::event::{Image, Origin, Process, Strings, TaskKey, Workload, WorkloadKind, syscall};
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoUsers, What};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
 use zerocopy::IntoBytes;
 
 /// Program, its path, its parents' names, whether it opens to write, and what.
@@ -124,8 +124,7 @@ impl Opened {
             process: Some(&self.process),
             lineage: self,
             workload: &self.workload,
-            container: None,
-            users: &NoUsers,
+            lookups: &NoLookups,
             host_name: "node-1",
             cache,
         }

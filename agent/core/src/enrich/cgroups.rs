@@ -139,6 +139,11 @@ impl CgroupTable {
         }
     }
 
+    /// The workload of a container, by its whole id.
+    pub fn container(&self, id: &str) -> Option<&Arc<Workload>> {
+        self.workloads.get(id).map(|interned| &interned.workload)
+    }
+
     /// The host's workload, index 0.
     pub fn host(&self) -> &Arc<Workload> {
         &self.host

@@ -8,7 +8,7 @@ use super::compare::Value;
 use super::evaluate::Event;
 use super::event_types;
 use super::typed::FieldRef;
-use crate::event::{ContainerFacts, Process, Workload, syscall};
+use crate::event::{ContainerFacts, Process, User, Workload, syscall};
 
 mod cache;
 
@@ -36,10 +36,8 @@ pub struct Facts<'a> {
     pub lineage: &'a dyn Lineage,
     /// Where it belongs.
     pub workload: &'a Workload,
-    /// What more is known of its container.
-    pub container: Option<&'a ContainerFacts>,
-    /// What users and groups are called.
-    pub users: &'a dyn Users,
+    /// What no record says.
+    pub lookups: &'a dyn Lookups,
     /// `host.name`.
     pub host_name: &'a str,
     /// Memory for texts of this event: cleared since the one before.
@@ -66,34 +64,28 @@ pub trait Lineage {
     fn parent(&self, process: &Process) -> Option<&Process>;
 }
 
-/// What users and groups are called where a process runs: in its root directory's `passwd` and `group`.
-pub trait Users {
-    /// The user with this id.
-    fn user(&self, process: &Process, uid: u32) -> Option<User<'_>>;
-    /// The name of the group with this id.
-    fn group(&self, process: &Process, gid: u32) -> Option<&str>;
+/// What no record says and has to be looked up on the node, as far as it has been.
+pub trait Lookups {
+    /// What the runtime of the event's container says of it.
+    fn container(&self) -> Option<&ContainerFacts>;
+    /// The user with this id where the event's process runs: in its container's `passwd`, or the host's.
+    fn user(&self, uid: u32) -> Option<User<'_>>;
+    /// The name of the group with this id, likewise.
+    fn group(&self, gid: u32) -> Option<&str>;
 }
 
-/// A line of `passwd`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User<'a> {
-    /// Name.
-    pub name: &'a str,
-    /// Home directory.
-    pub home: &'a str,
-    /// Login shell.
-    pub shell: &'a str,
-}
-
-/// Knows no user and no group.
+/// Nothing is looked up.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoUsers;
+pub struct NoLookups;
 
-impl Users for NoUsers {
-    fn user(&self, _: &Process, _: u32) -> Option<User<'_>> {
+impl Lookups for NoLookups {
+    fn container(&self) -> Option<&ContainerFacts> {
         None
     }
-    fn group(&self, _: &Process, _: u32) -> Option<&str> {
+    fn user(&self, _: u32) -> Option<User<'_>> {
+        None
+    }
+    fn group(&self, _: u32) -> Option<&str> {
         None
     }
 }

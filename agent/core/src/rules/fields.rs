@@ -125,9 +125,11 @@ pub enum Feed {
     Ancestors,
     /// The users and groups of the process's root.
     Users,
-    /// The cgroup and the container runtime.
+    /// The cgroup.
     Container,
-    /// The Kubernetes API, or the container's labels.
+    /// What the container's runtime has on disk.
+    Runtime,
+    /// The same, of the pod.
     Kubernetes,
 }
 

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod event_set;
 pub mod event_types;
 pub mod facts;
+pub mod feeds;
 pub mod fields;
 pub mod format;
 pub mod getopt;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::evaluate::{Event, Given, Scalar, value_of};
+use super::feeds::Feeds;
 use super::fields::{Argument as Takes, Kind};
 use super::format::{Format, Part};
 use super::typed::{Argument, FieldRef, Operand};
@@ -24,6 +25,7 @@ pub struct Output {
     parts: Vec<Part>,
     /// Sorted by key, each once.
     fields: Vec<Told>,
+    feeds: Feeds,
 }
 
 /// A field that an alert tells beside its message.
@@ -54,7 +56,7 @@ pub struct Rendered<'a> {
 impl Output {
     /// The output of a rule as it is written.
     pub fn new(format: &Format) -> Self {
-        let mut output = Self { parts: Vec::new(), fields: Vec::new() };
+        let mut output = Self { parts: Vec::new(), fields: Vec::new(), feeds: Feeds::default() };
         output.extend(format);
         output
     }
@@ -65,14 +67,21 @@ impl Output {
         self.extend(format);
     }
 
+    /// Where all that it says comes from.
+    pub fn feeds(&self) -> Feeds {
+        self.feeds
+    }
+
     /// Adds a field, which is not part of the message, under the name that it is `written` by.
     pub fn tell(&mut self, field: &FieldRef, written: &str) {
         let (key, attribute) = (key(field, written), attribute(field));
+        self.feeds.add(field.field.feed);
         self.add(Told { key, attribute, what: What::Field(field.clone()) });
     }
 
     /// Adds a text of its own under `key`, in place of what has this key.
     pub fn tell_text(&mut self, key: &str, format: Format) {
+        self.feeds.add_format(&format);
         self.add(Told { key: key.to_owned(), attribute: None, what: What::Text(format) });
     }
 

@@ -24,6 +24,13 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         }),
         Just(bytes_of(&Frame::End)),
         any::<u64>().prop_map(|now_ns| bytes_of(&Frame::Sweep { now_ns, slots: &[] })),
+        (bytes(), bytes()).prop_map(|(id, facts)| bytes_of(&Frame::Container { id: &id, facts: &facts })),
+        (bytes(), bytes(), bytes()).prop_map(|(id, passwd, group)| bytes_of(&Frame::Accounts {
+            id: &id,
+            passwd: &passwd,
+            group: &group
+        })),
+        bytes().prop_map(|id| bytes_of(&Frame::NoAccounts { id: &id })),
         any::<u64>().prop_map(|now_ns| bytes_of(&Frame::Shed { now_ns })),
         any::<u64>().prop_map(|boot_ns| bytes_of(&Frame::Finish(time(boot_ns)))),
     ]

@@ -141,7 +141,7 @@ fn workload() -> Workload {
 
 fn surroundings() -> Surroundings {
     let began = Time { boot_ns: 0, unix_offset_ns: 1_000_000_000 };
-    Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began }
+    Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began, answers: false }
 }
 
 fn outlet(config: &Config, lines: Lines) -> Outlet {

@@ -67,7 +67,7 @@ fn of_test(test: &Test) -> Weight {
                 // Texts that are put together.
                 ("proc.cmdline" | "proc.args" | "proc.exeline" | "proc.cwd" | "evt.args", _) => 25.0,
                 (_, Feed::Event) if field.kind != Kind::Text => 3.0,
-                (_, Feed::Event | Feed::File | Feed::Process | Feed::Container) => 6.0,
+                (_, Feed::Event | Feed::File | Feed::Process | Feed::Container | Feed::Runtime) => 6.0,
                 _ => 20.0,
             };
             // What rules ask of nearly every event that they are about.

@@ -1,7 +1,7 @@
 //! `container.*` and `k8s.*`: where the process runs.
 
 use super::Argument::{IndexOrKey, Name};
-use super::Feed::{Container, Kubernetes};
+use super::Feed::{Container, Kubernetes, Runtime};
 use super::Kind::{Bool, Duration, Path, Text, Time};
 use super::{Field, field};
 use crate::rules::getters::container;
@@ -20,7 +20,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.name",
         Text,
-        Container,
+        Runtime,
         container::name,
         "The container's name, or `host` outside of any.",
     )
@@ -36,52 +36,52 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.privileged",
         Bool,
-        Container,
+        Runtime,
         container::is_privileged,
         "Whether the container is privileged.",
     ),
     field(
         "container.start_ts",
         Time,
-        Container,
+        Runtime,
         container::start,
         "When the first process of the container started.",
     ),
-    field("container.duration", Duration, Container, container::duration, "How long the container has run."),
+    field("container.duration", Duration, Runtime, container::duration, "How long the container has run."),
     // Its image.
     field(
         "container.image",
         Text,
-        Container,
+        Runtime,
         container::image,
         "Name of the image, as the container was made from it.",
     ),
-    field("container.image.id", Text, Container, container::image_id, "Id of the image.")
+    field("container.image.id", Text, Runtime, container::image_id, "Id of the image.")
         .otel("container.image.id"),
     field(
         "container.image.repository",
         Text,
-        Container,
+        Runtime,
         container::image_repository,
         "Name of the image without its tag.",
     )
     .otel("container.image.name"),
-    field("container.image.tag", Text, Container, container::image_tag, "Tag of the image.")
+    field("container.image.tag", Text, Runtime, container::image_tag, "Tag of the image.")
         .otel("container.image.tags"),
     field(
         "container.image.digest",
         Text,
-        Container,
+        Runtime,
         container::image_digest,
         "Digest of the image in its registry.",
     )
     .otel("container.image.repo_digests"),
     // Its mounts: the argument is a number, or a path that may be a pattern.
-    field("container.mounts", Text, Container, container::mounts, "All mounts, with commas between."),
+    field("container.mounts", Text, Runtime, container::mounts, "All mounts, with commas between."),
     field(
         "container.mount",
         Text,
-        Container,
+        Runtime,
         container::mount,
         "Mount from this path, as `source:dest:mode:rdwr:propagation`.",
     )
@@ -89,7 +89,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.mount.source",
         Path,
-        Container,
+        Runtime,
         container::mount_source,
         "Path on the host of what is mounted at this path.",
     )
@@ -97,23 +97,17 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.mount.dest",
         Path,
-        Container,
+        Runtime,
         container::mount_destination,
         "Path in the container where this path of the host is mounted.",
     )
     .with(IndexOrKey),
-    field(
-        "container.mount.mode",
-        Text,
-        Container,
-        container::mount_mode,
-        "Mode of the mount from this path.",
-    )
-    .with(IndexOrKey),
+    field("container.mount.mode", Text, Runtime, container::mount_mode, "Mode of the mount from this path.")
+        .with(IndexOrKey),
     field(
         "container.mount.rdwr",
         Text,
-        Container,
+        Runtime,
         container::mount_is_writable,
         "`true` if what is mounted from this path can be written to.",
     )
@@ -121,7 +115,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.mount.propagation",
         Text,
-        Container,
+        Runtime,
         container::mount_propagation,
         "Whether mounts below the one from this path are shared.",
     )
@@ -130,39 +124,39 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "container.host_pid",
         Bool,
-        Container,
+        Runtime,
         container::has_host_pid,
         "Whether the container is in the host's PID namespace.",
     ),
     field(
         "container.host_network",
         Bool,
-        Container,
+        Runtime,
         container::has_host_network,
         "Whether the container is in the host's network namespace.",
     ),
     field(
         "container.host_ipc",
         Bool,
-        Container,
+        Runtime,
         container::has_host_ipc,
         "Whether the container is in the host's IPC namespace.",
     ),
-    field("container.ip", Text, Container, container::ip, "The container's first IPv4 address."),
+    field("container.ip", Text, Runtime, container::ip, "The container's first IPv4 address."),
     field(
         "container.cni.json",
         Text,
-        Container,
+        Runtime,
         container::network_json,
         "What the network plugin said when it set the pod up, as JSON.",
     ),
-    field("container.label", Text, Container, container::label, "The container's label with this name.")
+    field("container.label", Text, Runtime, container::label, "The container's label with this name.")
         .with(Name)
         .otel("container.label.<key>"),
     field(
         "container.labels",
         Text,
-        Container,
+        Runtime,
         container::labels,
         "The container's labels, `name:value` with commas between.",
     ),
@@ -170,8 +164,8 @@ pub(super) const FIELDS: &[Field] = &[
     field("k8s.ns.name", Text, Kubernetes, container::namespace, "Namespace of the pod.")
         .otel("k8s.namespace.name"),
     field("k8s.pod.name", Text, Kubernetes, container::pod_name, "Name of the pod.").otel("k8s.pod.name"),
-    field("k8s.pod.uid", Text, Kubernetes, container::pod_uid, "UID of the pod.").otel("k8s.pod.uid"),
-    field("k8s.pod.id", Text, Kubernetes, container::pod_uid, "The same as `k8s.pod.uid`.")
+    field("k8s.pod.uid", Text, Container, container::pod_uid, "UID of the pod.").otel("k8s.pod.uid"),
+    field("k8s.pod.id", Text, Container, container::pod_uid, "The same as `k8s.pod.uid`.")
         .otel("k8s.pod.uid"),
     field(
         "k8s.pod.sandbox_id",

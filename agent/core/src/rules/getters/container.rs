@@ -20,6 +20,11 @@ pub(super) fn short_id(workload: &Workload) -> &str {
     if workload.container_id.is_empty() { HOST } else { short(&workload.container_id) }
 }
 
+/// What the runtime says of the container; outside of any nobody is asked.
+fn known<'a>(facts: &Facts<'a>) -> Option<&'a ContainerFacts> {
+    if is_host(facts) { None } else { facts.lookups.container() }
+}
+
 fn is_host(facts: &Facts<'_>) -> bool {
     facts.workload.container_id.is_empty()
 }
@@ -35,10 +40,10 @@ pub(in crate::rules) fn full_id(facts: &Facts<'_>, _: Option<&Argument>, with: W
 }
 
 pub(in crate::rules) fn name(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    match facts.container {
-        _ if is_host(facts) => text(HOST, with),
-        Some(ContainerFacts { name: Some(name), .. }) => text(&**name, with),
-        _ => {}
+    if is_host(facts) {
+        text(HOST, with);
+    } else {
+        told(known(facts).map(|container| &container.name), with);
     }
 }
 
@@ -64,55 +69,55 @@ fn flag(value: Option<Option<bool>>, with: With<'_>) {
 }
 
 pub(in crate::rules) fn is_privileged(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    flag(facts.container.map(|container| container.is_privileged), with);
+    flag(known(facts).map(|container| container.is_privileged), with);
 }
 
 pub(in crate::rules) fn start(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(start) = facts.container.and_then(|container| container.started_unix_ns) {
+    if let Some(start) = known(facts).and_then(|container| container.started_unix_ns) {
         number(start, with);
     }
 }
 
 pub(in crate::rules) fn duration(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(start) = facts.container.and_then(|container| container.started_unix_ns) {
+    if let Some(start) = known(facts).and_then(|container| container.started_unix_ns) {
         number(facts.unix_ns.saturating_sub(start), with);
     }
 }
 
 pub(in crate::rules) fn image(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.image.reference), with);
+    told(known(facts).map(|container| &container.image.reference), with);
 }
 
 pub(in crate::rules) fn image_id(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.image.id), with);
+    told(known(facts).map(|container| &container.image.id), with);
 }
 
 pub(in crate::rules) fn image_repository(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.image.repository), with);
+    told(known(facts).map(|container| &container.image.repository), with);
 }
 
 pub(in crate::rules) fn image_tag(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.image.tag), with);
+    told(known(facts).map(|container| &container.image.tag), with);
 }
 
 pub(in crate::rules) fn image_digest(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.image.digest), with);
+    told(known(facts).map(|container| &container.image.digest), with);
 }
 
 pub(in crate::rules) fn has_host_pid(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    flag(facts.container.map(|container| container.has_host_pid), with);
+    flag(known(facts).map(|container| container.has_host_pid), with);
 }
 
 pub(in crate::rules) fn has_host_network(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    flag(facts.container.map(|container| container.has_host_network), with);
+    flag(known(facts).map(|container| container.has_host_network), with);
 }
 
 pub(in crate::rules) fn has_host_ipc(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    flag(facts.container.map(|container| container.has_host_ipc), with);
+    flag(known(facts).map(|container| container.has_host_ipc), with);
 }
 
 pub(in crate::rules) fn ip(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    told(facts.container.map(|container| &container.ip), with);
+    told(known(facts).map(|container| &container.ip), with);
 }
 
 // Mounts.
@@ -123,7 +128,7 @@ fn write_mount(mount: &Mount, out: &mut Vec<u8>) {
 }
 
 pub(in crate::rules) fn mounts(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    let Some(mounts) = facts.container.and_then(|container| container.mounts.as_deref()) else { return };
+    let Some(mounts) = known(facts).and_then(|container| container.mounts.as_deref()) else { return };
     let write = |out: &mut Vec<u8>| {
         for (position, mount) in mounts.iter().enumerate() {
             if position > 0 {
@@ -141,7 +146,7 @@ fn find<'a>(
     argument: Option<&Argument>,
     key: impl Fn(&Mount) -> &str,
 ) -> Option<&'a Mount> {
-    let mounts = facts.container?.mounts.as_deref()?;
+    let mounts = known(facts)?.mounts.as_deref()?;
     match argument? {
         Argument::Index(index) => mounts.get(*index as usize),
         Argument::Key(pattern) => {
@@ -213,13 +218,13 @@ fn all_labels(facts: &Facts<'_>, labels: &[Label], with: With<'_>) {
 }
 
 pub(in crate::rules) fn label(facts: &Facts<'_>, argument: Option<&Argument>, with: With<'_>) {
-    if let Some(container) = facts.container {
+    if let Some(container) = known(facts) {
         find_label(&container.labels, argument, with);
     }
 }
 
 pub(in crate::rules) fn labels(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(container) = facts.container {
+    if let Some(container) = known(facts) {
         all_labels(facts, &container.labels, with);
     }
 }
@@ -227,7 +232,7 @@ pub(in crate::rules) fn labels(facts: &Facts<'_>, _: Option<&Argument>, with: Wi
 // The pod.
 
 fn pod<'a>(facts: &Facts<'a>) -> Option<&'a PodFacts> {
-    facts.container?.pod.as_ref()
+    known(facts)?.pod.as_ref()
 }
 
 pub(in crate::rules) fn namespace(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
@@ -238,11 +243,11 @@ pub(in crate::rules) fn pod_name(facts: &Facts<'_>, _: Option<&Argument>, with: 
     told(pod(facts).map(|pod| &pod.name), with);
 }
 
-/// The cluster's word for it, else what the path of the cgroup says.
+/// What the path of the cgroup says, else the runtime's word for it.
 pub(in crate::rules) fn pod_uid(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    match pod(facts) {
-        Some(PodFacts { uid: Some(uid), .. }) => text(&**uid, with),
-        _ => told(Some(&facts.workload.pod_uid), with),
+    match &facts.workload.pod_uid {
+        Some(uid) => text(&**uid, with),
+        None => told(pod(facts).map(|pod| &pod.uid), with),
     }
 }
 

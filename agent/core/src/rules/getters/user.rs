@@ -1,7 +1,8 @@
 //! `user.*` and `group.*`. Who is not in the tables is `<NA>`; user and group 0 are root everywhere.
 
 use super::{With, number, text};
-use crate::rules::facts::{Facts, User};
+use crate::event::User;
+use crate::rules::facts::Facts;
 use crate::rules::typed::Argument;
 
 const NO_NAME: &str = "<NA>";
@@ -10,13 +11,13 @@ const UNSET: u32 = u32::MAX;
 
 /// Gives the name of a user.
 pub(super) fn with_user(facts: &Facts<'_>, uid: u32, with: impl FnOnce(&str)) {
-    let known = facts.process.and_then(|process| facts.users.user(process, uid));
+    let known = facts.process.and_then(|_| facts.lookups.user(uid));
     with(known.map_or(if uid == 0 { "root" } else { NO_NAME }, |user| user.name));
 }
 
 /// Gives the name of a group.
 pub(super) fn with_group(facts: &Facts<'_>, gid: u32, with: impl FnOnce(&str)) {
-    let known = facts.process.and_then(|process| facts.users.group(process, gid));
+    let known = facts.process.and_then(|_| facts.lookups.group(gid));
     with(known.unwrap_or(if gid == 0 { "root" } else { NO_NAME }));
 }
 
@@ -34,7 +35,7 @@ pub(in crate::rules) fn name(facts: &Facts<'_>, _: Option<&Argument>, with: With
 
 fn line<'a>(facts: &Facts<'a>) -> Option<User<'a>> {
     let process = facts.process?;
-    facts.users.user(process, process.image.creds.euid)
+    facts.lookups.user(process.image.creds.euid)
 }
 
 pub(in crate::rules) fn home(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {

@@ -8,11 +8,11 @@ use tarsier_abi::{Header, Sensor};
 use zerocopy::IntoBytes;
 
 use crate::event::{
-    ContainerFacts, Image, Origin, PodFacts, Process, Strings, TaskKey, Workload, WorkloadKind, syscall,
+    ContainerFacts, Image, Origin, PodFacts, Process, Strings, TaskKey, User, Workload, WorkloadKind, syscall,
 };
 use crate::rules::compare::Value;
 use crate::rules::evaluate::Event;
-use crate::rules::facts::{Cache, Facts, Lineage, User, Users, What};
+use crate::rules::facts::{Cache, Facts, Lineage, Lookups, What};
 use crate::rules::fields;
 use crate::rules::typed::{Argument, FieldRef};
 
@@ -187,8 +187,7 @@ impl World {
             process: Some(&self.process),
             lineage: self,
             workload: &self.workload,
-            container: Some(&self.container),
-            users: self,
+            lookups: self,
             host_name: "node-1",
             cache: &self.cache,
         }
@@ -201,11 +200,14 @@ impl Lineage for World {
     }
 }
 
-impl Users for World {
-    fn user(&self, _: &Process, uid: u32) -> Option<User<'_>> {
+impl Lookups for World {
+    fn container(&self) -> Option<&ContainerFacts> {
+        Some(&self.container)
+    }
+    fn user(&self, uid: u32) -> Option<User<'_>> {
         (uid == 1000).then_some(User { name: "ada", home: "/home/ada", shell: "/bin/zsh" })
     }
-    fn group(&self, _: &Process, gid: u32) -> Option<&str> {
+    fn group(&self, gid: u32) -> Option<&str> {
         (gid == 33).then_some("www-data")
     }
 }

@@ -1,0 +1,96 @@
+//! Which rules match an event, and what each of them costs.
+
+use std::time::Instant;
+
+use tarsier_core::rules::compile::{Meter, Scratch};
+use tarsier_core::rules::evaluate::Event;
+
+use crate::pipeline::alerts::Alerts;
+use crate::rules::{Active, Matching};
+
+/// Finds the rules that match an event.
+#[derive(Default)]
+pub(super) struct Finder {
+    matching: Matching,
+    /// Measures what rules cost.
+    pub(super) cost: bool,
+    scratch: Scratch,
+    /// Positions of those that match the present one.
+    found: Vec<u32>,
+    pub(super) observer: Option<Observer>,
+}
+
+/// Is shown every event that was evaluated: the types that it is, it, and the positions of the rules that matched.
+pub(in crate::pipeline) type Observer = Box<dyn FnMut(&[usize], &dyn Event, &[u32]) + Send>;
+
+impl Finder {
+    pub(super) fn new(matching: Matching, cost: bool) -> Self {
+        Self { matching, cost, ..Self::default() }
+    }
+
+    /// The positions of the rules that match an event of these types. What each costs is charged to `alerts`.
+    pub(super) fn find<'a>(
+        &'a mut self,
+        active: &Active,
+        alerts: &mut Alerts,
+        types: &[usize],
+        event: &impl Event,
+    ) -> &'a [u32] {
+        let Self { matching, cost, scratch, found, .. } = self;
+        found.clear();
+        let only_first = *matching == Matching::First;
+        let mut stopwatch = Stopwatch { alerts, running: None };
+        for kind in types {
+            let found = |place| {
+                // A rule that names both types of a call matches it once.
+                if !found.contains(&place) {
+                    found.push(place);
+                }
+                !only_first
+            };
+            if *cost {
+                active.compiled.metered(*kind, event, scratch, &mut stopwatch, found);
+                stopwatch.stop();
+            } else {
+                active.compiled.matches(*kind, event, scratch, found);
+            }
+        }
+        if only_first && let Some(first) = found.iter().min().copied() {
+            found.clear();
+            found.push(first);
+        }
+        found
+    }
+
+    /// Shows the observer, if there is one, what was found last.
+    pub(super) fn show(&mut self, types: &[usize], event: &impl Event) -> &[u32] {
+        if let Some(observer) = &mut self.observer {
+            observer(types, event, &self.found);
+        }
+        &self.found
+    }
+}
+
+/// Charges rules with the time that their comparisons take.
+struct Stopwatch<'a> {
+    alerts: &'a mut Alerts,
+    /// Whose comparisons are made, and since when.
+    running: Option<(u32, Instant)>,
+}
+
+impl Stopwatch<'_> {
+    fn stop(&mut self) {
+        if let Some((place, since)) = self.running.take() {
+            self.alerts.charge(place, u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+impl Meter for Stopwatch<'_> {
+    const IS_ON: bool = true;
+
+    fn enter(&mut self, place: u32) {
+        self.stop();
+        self.running = Some((place, Instant::now()));
+    }
+}
