@@ -114,6 +114,9 @@ fn of_call(facts: &Facts<'_>, event: &Event<'_>, shown: Shown, out: &mut Vec<u8>
         Shown::OpenFlags(index) => {
             return Some(in_words(&words::OPEN, open_flags(event, number(index)?), out));
         }
+        Shown::CreatFlags => {
+            return Some(in_words(&words::OPEN, open_flags(event, events::CREAT), out));
+        }
         Shown::Mode(index) => {
             let mode = number(index)? as u32;
             octal(mode, out);

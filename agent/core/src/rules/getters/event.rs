@@ -3,7 +3,7 @@
 use tarsier_abi::syscall::{CWD, Call, FMODE_CREATED, RECIPES, Recipe};
 
 use super::descriptor::{self, Kind};
-use super::words::{O_ACCMODE, O_CREAT, O_RDWR, O_TMPFILE, O_WRONLY};
+use super::words::{O_ACCMODE, O_CREAT, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY};
 use super::{With, errors, file, number, text, truth};
 use crate::event::syscall::Event;
 use crate::rules::facts::{Facts, What};
@@ -118,14 +118,16 @@ pub(in crate::rules) fn failed(facts: &Facts<'_>, _: Option<&Argument>, with: Wi
     }
 }
 
+/// The flags of `open` that `creat` stands for (open(2)).
+pub(super) const CREAT: u64 = O_CREAT | O_WRONLY | O_TRUNC;
+
 /// Flags and mode of a call that opens a file by name or handle.
 fn opened(event: &Event<'_>) -> Option<(u64, u64)> {
     let number = |index: usize| event.number(index).unwrap_or(0);
     match event.call {
         Call::open => Some((number(1), number(2))),
         Call::openat | Call::openat2 => Some((number(2), number(3))),
-        // `open` with these flags (open(2)).
-        Call::creat => Some((O_CREAT | O_WRONLY, number(1))),
+        Call::creat => Some((CREAT, number(1))),
         // It takes a handle that exists, and no mode.
         Call::open_by_handle_at => Some((number(2) & !O_CREAT & !O_TMPFILE, 0)),
         _ => None,

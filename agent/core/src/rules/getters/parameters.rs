@@ -59,6 +59,8 @@ pub(super) enum Shown {
     Words(u8, &'static Words),
     /// How a file is opened.
     OpenFlags(u8),
+    /// How `creat` opens a file.
+    CreatFlags,
     /// A signal.
     Signal(u8),
     /// A user.
@@ -215,7 +217,10 @@ fn of_call(call: Call) -> &'static [Parameter] {
                 ]
             }
         }
-        Call::creat => const { &[FD, p("name", S::Path), p("mode", S::OpenMode), DEV, INO] },
+        // It is passed no flags; those that it stands for are what rules about `open` ask for.
+        Call::creat => {
+            const { &[FD, p("name", S::Path), p("mode", S::OpenMode), DEV, INO, p("flags", S::CreatFlags)] }
+        }
         Call::open_by_handle_at => {
             const {
                 &[

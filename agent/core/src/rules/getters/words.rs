@@ -8,6 +8,7 @@ pub(super) const O_ACCMODE: u64 = 0o3;
 pub(super) const O_WRONLY: u64 = 0o1;
 pub(super) const O_RDWR: u64 = 0o2;
 pub(super) const O_CREAT: u64 = 0o100;
+pub(super) const O_TRUNC: u64 = 0o1000;
 pub(super) const O_DIRECTORY: u64 = 0o200_000;
 /// With `O_DIRECTORY`, which is part of it.
 pub(super) const O_TMPFILE: u64 = 0o20_200_000;

@@ -104,6 +104,7 @@ fn opening_makes_files() {
         ("evt.is_open_exec", "true"),
         ("evt.is_open_create", "true"),
         ("evt.arg.mode", "0700"),
+        ("evt.arg.flags", "O_TRUNC|O_CREAT|O_WRONLY|O_F_CREATED"),
     ]);
     // A file without a name.
     record(Call::open, 4, &[0, 0o20_200_002, 0o600]).path("/tmp").gives(&[
