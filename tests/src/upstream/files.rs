@@ -1,6 +1,6 @@
 //! Rules about files that are read, written, linked and removed.
 
-use super::row::{Act, Place, Row, capable, container, host};
+use super::row::{Act, Place, Row, calls, capable, container, host};
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(
@@ -16,11 +16,25 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.aname[2]", "sh"),
             ("proc.cmdline", "cat ../../etc/passwd"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host("/as/worker 'cd /srv/www; ! /bin/cat ../../etc/nothing'"),
+            &[("fd.name", "/etc/nothing"), ("fd.nameraw", "../../etc/nothing")],
+        ),
+        (
+            container("/as/worker 'cd /srv/www; /bin/cat ../../home/anna/.ssh/config'"),
+            &[("fd.name", "/home/anna/.ssh/config")],
+        ),
+        (
+            host("/as/worker '! /bin/cat /srv/www/../../srv/www/../id_rsa'"),
+            &[("fd.name", "/srv/id_rsa"), ("fd.nameraw", "/srv/www/../../srv/www/../id_rsa")],
+        ),
+    ]),
     Row::new(
         "Read sensitive file trusted after startup",
         Act { place: Place::Aged, what: "openat -100 \"/etc/shadow\" 0" },
-        host("/calls/nginx workload calls 'openat -100 \"/etc/shadow\" 0'"),
+        host(calls!(nginx, r#"openat -100 "/etc/shadow" 0"#)),
         &[
             ("fd.name", "/etc/shadow"),
             ("evt.type", "openat"),
@@ -40,13 +54,64 @@ pub(super) const ROWS: &[Row] = &[
             ("user.name", "root"),
             ("user.uid", "0"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host(calls!(tool, r#"open "/etc/shadow" 0"#)),
+            &[("fd.name", "/etc/shadow"), ("evt.type", "open"), ("proc.name", "tool")],
+        ),
+        (
+            host(calls!(tool, r#"openat2 -100 "/etc/shadow" how:0:0 24"#)),
+            &[("fd.name", "/etc/shadow"), ("evt.type", "openat2")],
+        ),
+        (
+            host(calls!(tool, r#"openat -100 "/etc/shadow" 2"#)),
+            &[("fd.name", "/etc/shadow"), ("evt.type", "openat")],
+        ),
+        (
+            host(calls!(tool, r#"d=openat -100 "/etc" 0x10000"#, r#"openat @d "shadow" 0"#)),
+            &[("fd.name", "/etc/shadow")],
+        ),
+        (host(calls!(tool, r#"chdir "/etc""#, r#"openat -100 "shadow" 0"#)), &[("fd.name", "/etc/shadow")]),
+        (
+            host(calls!(tool, r#"chdir "/srv/www""#, r#"openat -100 "../../etc/shadow" 0"#)),
+            &[("fd.name", "/etc/shadow")],
+        ),
+        (host(calls!(tool, r#"openat -100 "/etc//./shadow" 0"#)), &[("fd.name", "/etc/shadow")]),
+        (host(calls!(tool, r#"openat -100 "//etc/../etc/shadow" 0"#)), &[("fd.name", "/etc/shadow")]),
+        // open(2) by the 32-bit entry.
+        (host(calls!(tool, r#"32 5 "/etc/shadow" 0"#)), &[("fd.name", "/etc/shadow"), ("evt.type", "open")]),
+        (host(calls!(tool, r#"openat -100 "/etc/pam.d/login" 0"#)), &[("fd.name", "/etc/pam.d/login")]),
+        (
+            host("exec 3< /etc/sudoers; /as/worker '/bin/cat /etc/sudoers'"),
+            &[
+                ("fd.name", "/etc/sudoers"),
+                ("proc.name", "cat"),
+                ("proc.pname", "worker"),
+                ("proc.aname[2]", "sh"),
+            ],
+        ),
+    ]),
     Row::new(
         "Clear Log Activities",
         container(": > /var/log/syslog"),
         container(": >> /var/log/syslog"),
         &[("fd.name", "/var/log/syslog"), ("proc.name", "sh")],
-    ),
+    )
+    .also(&[
+        (
+            host(calls!(tool, r#"creat "/srv/auth.log" 0o644"#)),
+            &[("fd.name", "/srv/auth.log"), ("evt.type", "creat")],
+        ),
+        (
+            host(calls!(tool, r#"openat2 -100 "/var/log/lastlog" how:0x241:0o644 24"#)),
+            &[("fd.name", "/var/log/lastlog"), ("evt.type", "openat2")],
+        ),
+        (
+            host(calls!(tool, r#"chdir "/var""#, r#"openat -100 "log/kern.log" 0x241 0o644"#)),
+            &[("fd.name", "/var/log/kern.log")],
+        ),
+    ]),
     Row::new(
         "Create Symlink Over Sensitive Files",
         host("/bin/ln -s /etc/shadow /tmp/symbolic"),
@@ -57,7 +122,17 @@ pub(super) const ROWS: &[Row] = &[
             ("evt.type", "symlink*"),
             ("proc.cmdline", "ln -s /etc/shadow /tmp/symbolic"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host(calls!(tool, r#"symlinkat "/etc" -100 "/tmp/settings""#)),
+            &[("evt.arg.target", "/etc"), ("evt.type", "symlinkat"), ("evt.arg.linkpath", "/tmp/settings")],
+        ),
+        (
+            host(calls!(tool, r#"chdir "/tmp""#, r#"symlink "/root/" "home""#)),
+            &[("evt.arg.target", "/root/"), ("evt.type", "symlink")],
+        ),
+    ]),
     Row::new(
         "Create Hardlink Over Sensitive Files",
         host("/bin/ln /etc/shadow /tmp/hard"),
@@ -68,7 +143,25 @@ pub(super) const ROWS: &[Row] = &[
             ("evt.type", "link*"),
             ("proc.cmdline", "ln /etc/shadow /tmp/hard"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host(calls!(tool, r#"linkat -100 "/etc/shadow" -100 "/tmp/hard2" 0"#)),
+            &[("evt.arg.oldpath", "/etc/shadow"), ("evt.type", "linkat")],
+        ),
+        (
+            host("cd /etc; /bin/ln shadow /tmp/hard3"),
+            &[("evt.arg.oldpath", "/etc/shadow"), ("evt.type", "link*")],
+        ),
+        (
+            host(calls!(
+                tool,
+                r#"d=openat -100 "/etc" 0x10000"#,
+                r#"linkat @d "shadow" -100 "/tmp/hard4" 0"#
+            )),
+            &[("evt.arg.oldpath", "/etc/shadow"), ("evt.type", "linkat")],
+        ),
+    ]),
     Row::new(
         "Detect release_agent File Container Escapes",
         capable("echo /bin/true > /tmp/release_agent"),
@@ -89,25 +182,62 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.pcmdline", "sh"),
             ("proc.cmdline", "cp /tmp/nothing /root/.bashrc"),
         ],
-    ),
+    )
+    .also(&[
+        (host("/bin/cp /tmp/nothing /etc/profile"), &[("fd.name", "/etc/profile")]),
+        (container("/bin/mkdir /etc/zsh; /bin/cp /tmp/nothing /etc/zsh/any"), &[("fd.name", "/etc/zsh/any")]),
+        (
+            host(calls!(tool, r#"chdir "/root""#, r#"openat -100 ".profile" 0x441 0o644"#)),
+            &[("fd.name", "/root/.profile")],
+        ),
+        (
+            host(calls!(tool, r#"creat "/root/.zlogin" 0o644"#)),
+            &[("fd.name", "/root/.zlogin"), ("evt.type", "creat")],
+        ),
+    ]),
     Row::new(
         "Schedule Cron Jobs",
         container("/bin/cp /tmp/nothing /etc/cron.d/job"),
         container("/bin/cp /tmp/nothing /etc/anacrontab"),
         &[("fd.name", "/etc/cron.d/job"), ("proc.cmdline", "cp /tmp/nothing /etc/cron.d/job")],
-    ),
+    )
+    .also(&[
+        (host("! /bin/crontab -l"), &[("proc.name", "crontab"), ("evt.type", "execve")]),
+        (
+            host(calls!(tool, r#"chdir "/etc/cron.d""#, r#"openat -100 "relative" 0x41 0o644"#)),
+            &[("fd.name", "/etc/cron.d/relative")],
+        ),
+    ]),
     Row::new(
         "Read ssh information",
         container("/bin/cat /root/.ssh/id_rsa"),
         container("/bin/cat /root/keys/id_rsa"),
         &[("fd.name", "/root/.ssh/id_rsa"), ("proc.name", "cat"), ("proc.pcmdline", "sh")],
-    ),
+    )
+    .also(&[
+        (host("/bin/ls /root/.ssh"), &[("fd.name", "/root/.ssh"), ("proc.name", "ls")]),
+        (
+            host("cd /home/anna; /bin/cat .ssh/config"),
+            &[("fd.name", "/home/anna/.ssh/config"), ("proc.name", "cat")],
+        ),
+    ]),
     Row::new(
         "Create files below dev",
         container("/bin/cp /tmp/nothing /dev/hidden"),
         container("/bin/mkdir /dev/a; /bin/cp /tmp/nothing /dev/a/hidden"),
         &[("fd.name", "/dev/hidden"), ("proc.name", "cp")],
-    ),
+    )
+    .also(&[
+        (
+            container(calls!(tool, r#"creat "/dev/made" 0o644"#)),
+            &[("fd.name", "/dev/made"), ("evt.type", "creat")],
+        ),
+        (
+            container(calls!(tool, r#"openat2 -100 "/dev/made2" how:0x41:0o644 24"#)),
+            &[("fd.name", "/dev/made2"), ("evt.type", "openat2")],
+        ),
+        (container("cd /dev; /bin/cp /tmp/nothing relative"), &[("fd.name", "/dev/relative")]),
+    ]),
     Row::new(
         "Delete or rename shell history",
         host("/bin/rm /root/.bash_history"),
@@ -119,7 +249,26 @@ pub(super) const ROWS: &[Row] = &[
             // `unlink` has `path`, `unlinkat` has `name`.
             ("evt.arg.path", "/root/.bash_history"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host(": > /root/.ash_history; /bin/mv /root/.ash_history /tmp/away"),
+            &[("evt.type", "rename*"), ("evt.arg.oldpath", "/root/.ash_history")],
+        ),
+        (
+            container("cd /root; /bin/rm .bash_history"),
+            &[("evt.type", "unlink*"), ("evt.arg.path", "/root/.bash_history")],
+        ),
+        (host(": > /root/.zsh_history"), &[("fd.name", "/root/.zsh_history"), ("proc.name", "sh")]),
+        (
+            host(calls!(tool, r#"d=openat -100 "/root" 0x10000"#, r#"unlinkat @d ".zsh_history" 0"#)),
+            &[("evt.type", "unlinkat"), ("evt.arg.name", "/root/.zsh_history")],
+        ),
+        (
+            host(calls!(tool, r#"renameat2 -100 "/root/.fish_history" -100 "/tmp/none" 0"#)),
+            &[("evt.type", "renameat2"), ("evt.arg.oldpath", "/root/.fish_history")],
+        ),
+    ]),
     Row::new(
         "Set Setuid or Setgid bit",
         host("/bin/cp /bin/true /tmp/own; /bin/chmod u+s /tmp/own"),
@@ -130,13 +279,35 @@ pub(super) const ROWS: &[Row] = &[
             ("evt.arg.mode", "*S_ISUID"),
             ("proc.name", "chmod"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            host("/bin/cp /bin/true /tmp/own2; /bin/chmod g+s /tmp/own2"),
+            &[("evt.arg.mode", "*S_ISGID*"), ("evt.arg.filename", "/tmp/own2")],
+        ),
+        (
+            host(calls!(tool, r#"f=openat -100 "/tmp/own2" 0"#, "fchmod @f 0o4755")),
+            &[("evt.type", "fchmod"), ("evt.arg.mode", "*S_ISUID*"), ("evt.arg.fd", "*own2*")],
+        ),
+        (
+            host(calls!(tool, r#"fchmodat -100 "/tmp/own2" 0o4755"#)),
+            &[("evt.type", "fchmodat"), ("evt.arg.filename", "/tmp/own2")],
+        ),
+        (
+            host(calls!(tool, r#"fchmodat2 -100 "/tmp/own2" 0o4755 0"#)),
+            &[("evt.type", "fchmodat2"), ("evt.arg.mode", "*S_ISUID*")],
+        ),
+    ]),
     Row::new(
         "Read environment variable from /proc files",
         container("/bin/cat /proc/1/environ"),
         container("/bin/cat /proc/1/cmdline"),
         &[("fd.name", "/proc/1/environ"), ("proc.name", "cat"), ("proc.cmdline", "cat /proc/1/environ")],
-    ),
+    )
+    .also(&[
+        (container("/bin/cat /proc/self/environ"), &[("fd.name", "/proc/self/environ")]),
+        (container("cd /proc/1; /bin/cat environ"), &[("fd.name", "/proc/*/environ")]),
+    ]),
     Row::new(
         "Exfiltrating Artifacts via Kubernetes Control Plane",
         Act { place: Place::Session, what: "/bin/tar cf /tmp/out.tar /srv/report" },
@@ -154,7 +325,11 @@ pub(super) const ROWS: &[Row] = &[
         host("/bin/cp /tmp/nothing /root/.ssh/authorized_keys"),
         host("/bin/cp /tmp/nothing /root/.ssh/authorized_keys.old"),
         &[("fd.name", "/root/.ssh/authorized_keys"), ("proc.name", "cp")],
-    ),
+    )
+    .also(&[(
+        container("echo key >> /home/anna/.ssh/authorized_keys"),
+        &[("fd.name", "/home/anna/.ssh/authorized_keys"), ("proc.name", "sh")],
+    )]),
     Row::new(
         "Backdoored library loaded into SSHD (CVE-2024-3094)",
         host("/as/sshd 'read line < /lib/liblzma.so.5.6.0'"),

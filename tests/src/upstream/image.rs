@@ -18,13 +18,17 @@ const PARENTS: &[&str] =
 const CALLERS: &[&str] = &["date", "nginx", "ssh", "tool"];
 /// Files with their content.
 const FILES: &[(&str, &str)] = &[
-    // The machine's is mounted on it, outside of containers.
+    // The machine's are mounted on them, outside of containers.
     ("dev/null", ""),
+    ("dev/zero", ""),
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/sh\n"),
     ("etc/group", "root:x:0:\ndaemon:x:1:\n"),
     ("etc/shadow", "root:*:1::::::\n"),
     ("etc/shadow.old", "root:*:1::::::\n"),
     ("etc/module.ko", "this is no module\n"),
+    ("etc/pam.d/login", "auth required pam_deny.so\n"),
+    ("etc/sudoers", "root ALL=(ALL) ALL\n"),
+    ("home/anna/.ssh/config", "Host *\n"),
     ("lib/liblzma.so.5.4.1", "this is no library\n"),
     ("lib/liblzma.so.5.6.0", "this is no library\n"),
     ("root/.aws/config", "region = nowhere\n"),

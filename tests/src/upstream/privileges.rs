@@ -1,6 +1,6 @@
 //! Rules about namespaces, users, other processes and the kernel itself.
 
-use super::row::{Row, capable, container, host};
+use super::row::{Row, calls, capable, container, host};
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(
@@ -15,19 +15,29 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.aname[2]", "sh"),
             ("evt.res", "E*"),
         ],
-    ),
+    )
+    .also(&[(capable(calls!(tool, r#"init_module 0 0 """#)), &[("evt.type", "init_module")])]),
     Row::new(
         "PTRACE attached to process",
         // PTRACE_ATTACH to a child of the shell; near is PTRACE_PEEKDATA.
         host("/bin/sleep 100 & /calls/tool workload calls \"ptrace 16 $! 0 0\"; kill -9 $!"),
         host("/bin/sleep 100 & /calls/tool workload calls \"ptrace 2 $! 0 0\"; kill -9 $!"),
         &[("evt.type", "ptrace"), ("proc.name", "tool"), ("proc.pcmdline", "sh")],
-    ),
+    )
+    .also(&[
+        (
+            host("/bin/sleep 100 & /calls/tool workload calls \"ptrace 0x4206 $! 0 0\"; kill -9 $!"),
+            &[("proc.name", "tool")],
+        ),
+        (host(calls!(tool, "ptrace 4 1 0 0")), &[("proc.cmdline", "*ptrace 4 *")]),
+        (host(calls!(tool, "ptrace 5 1 0 0")), &[("proc.cmdline", "*ptrace 5 *")]),
+        (host(calls!(tool, "ptrace 13 1 0 0")), &[("proc.cmdline", "*ptrace 13 *")]),
+    ]),
     Row::new(
         "PTRACE anti-debug attempt",
         // PTRACE_TRACEME; near is PTRACE_DETACH.
-        host("/calls/tool workload calls 'ptrace 0 0 0 0'"),
-        host("/calls/tool workload calls 'ptrace 17 1 0 0'"),
+        host(calls!(tool, "ptrace 0 0 0 0")),
+        host(calls!(tool, "ptrace 17 1 0 0")),
         &[
             ("evt.type", "ptrace"),
             ("proc.name", "tool"),
@@ -52,15 +62,15 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::new(
         "Non sudo setuid",
-        host("/bin/su -s /bin/sh daemon -c \"/calls/tool workload calls 'setuid 0'\""),
-        host("/calls/tool workload calls 'setuid 1'"),
+        host(concat!("/bin/su -s /bin/sh daemon -c \"", calls!(tool, "setuid 0"), "\"")),
+        host(calls!(tool, "setuid 1")),
         &[("evt.type", "setuid"), ("evt.arg.uid", "root"), ("user.uid", "1"), ("proc.name", "tool")],
     ),
     Row::new(
         "BPF Program Not Profiled",
         // BPF_PROG_LOAD of nothing; near is BPF_MAP_CREATE of nothing.
-        host("/calls/tool workload calls 'bpf 5 zero:128 128'"),
-        host("/calls/tool workload calls 'bpf 0 zero:128 128'"),
+        host(calls!(tool, "bpf 5 zero:128 128")),
+        host(calls!(tool, "bpf 0 zero:128 128")),
         &[("evt.type", "bpf"), ("evt.arg.cmd", "BPF_PROG_LOAD"), ("proc.name", "tool")],
     ),
 ];

@@ -1,6 +1,6 @@
 //! Rules about programs that are started.
 
-use super::row::{Act, But, Place, Row, capable, container, host};
+use super::row::{Act, But, Place, Row, calls, capable, container, host};
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(
@@ -17,7 +17,27 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.aname[2]", "sh"),
             ("evt.type", "execve"),
         ],
-    ),
+    )
+    .also(&[
+        (
+            container("/as/nginx '/as/worker \"/bin/sh -c /bin/id\"'"),
+            &[
+                ("proc.name", "sh"),
+                ("proc.pname", "worker"),
+                ("proc.aname[2]", "nginx"),
+                ("proc.aname[3]", "sh"),
+            ],
+        ),
+        // The server has ended by then.
+        (
+            host(
+                "/bin/mkfifo /tmp/go /tmp/done
+                /as/nginx '/as/worker \"read line < /tmp/go; /bin/sh -c /bin/id; : > /tmp/done\" &'
+                echo > /tmp/go; read line < /tmp/done; true",
+            ),
+            &[("proc.name", "sh"), ("proc.pname", "worker"), ("proc.aname[2]", "nginx")],
+        ),
+    ]),
     Row::new(
         "System user interactive",
         host("/as/sshd '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
@@ -48,7 +68,20 @@ pub(super) const ROWS: &[Row] = &[
         host("! /bin/grep -r 'BEGIN RSA PRIVATE' /srv"),
         host("! /bin/grep -r 'BEGIN CERTIFICATE' /srv"),
         &[("proc.name", "grep"), ("proc.cmdline", "grep -r BEGIN RSA PRIVATE /srv")],
-    ),
+    )
+    .also(&[
+        (
+            container("/bin/find /root -name id_rsa"),
+            &[("proc.name", "find"), ("proc.cmdline", "find /root -name id_rsa")],
+        ),
+        // Behind more than one record holds of a command line.
+        (
+            host(
+                "! /bin/grep -e $(/bin/head -c 9000 /dev/zero | /bin/tr '\\0' x) -e 'BEGIN RSA PRIVATE' /srv/report",
+            ),
+            &[("proc.cmdline", "grep -e xxx*xxx -e BEGIN RSA PRIVATE /srv/report")],
+        ),
+    ]),
     Row::new(
         "Remove Bulk Data from Disk",
         container("/bin/cp /srv/report /tmp/report; /bin/shred -u /tmp/report"),
@@ -73,7 +106,8 @@ pub(super) const ROWS: &[Row] = &[
             ("group.gid", "0"),
             ("group.name", "root"),
         ],
-    ),
+    )
+    .also(&[(host("/bin/find /root/.aws/credentials"), &[("proc.name", "find")])]),
     Row::new(
         "Execution from /dev/shm",
         container("/bin/mkdir -p /dev/shm; /bin/cp /bin/busybox /dev/shm/true; /dev/shm/true"),
@@ -85,24 +119,64 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.cwd", "/tmp/"),
             ("evt.res", "SUCCESS"),
         ],
-    ),
+    )
+    .also(&[
+        (container("cd /dev/shm; ./true"), &[("proc.exepath", "/dev/shm/true"), ("proc.cwd", "/dev/shm/")]),
+        (
+            container("echo : > /dev/shm/script; /bin/sh /dev/shm/script"),
+            &[("proc.cmdline", "sh /dev/shm/script")],
+        ),
+        (container("/bin/sh -c '/dev/shm/true'"), &[("proc.cmdline", "sh -c /dev/shm/true")]),
+        (
+            container("cd /dev/shm; /bin/sh ./script"),
+            &[("proc.cmdline", "sh ./script"), ("proc.cwd", "/dev/shm/")],
+        ),
+    ]),
     Row::new(
         "Drop and execute new binary in container",
         container("/bin/cp /bin/busybox /tmp/true; /tmp/true"),
         container("/opt/true"),
         &[("proc.exe", "/tmp/true"), ("proc.exepath", "/tmp/true"), ("proc.name", "true")],
-    ),
+    )
+    .also(&[
+        (
+            container("/bin/mv /tmp/true /opt/moved; /bin/ln -s /opt/moved /tmp/false; ! /tmp/false"),
+            &[("proc.exe", "/tmp/false"), ("proc.exepath", "/opt/moved")],
+        ),
+        (capable("echo >> /opt/true; /opt/true"), &[("proc.exe", "/opt/true")]),
+    ]),
     Row::new(
         "Fileless execution via memfd_create",
-        host(
-            "/calls/tool workload calls 'f=openat -100 \"/bin/busybox\" 0' 'm=memfd_create \"payload\" 0' \
-             'sendfile @m @f 0 100000000' 'execveat @m \"\" 0 0 0x1000'; true",
-        ),
-        host(
-            "/calls/tool workload calls 'f=openat -100 \"/bin/busybox\" 0' 'execveat @f \"\" 0 0 0x1000'; true",
-        ),
+        host(concat!(
+            calls!(
+                tool,
+                r#"f=openat -100 "/bin/busybox" 0"#,
+                r#"m=memfd_create "payload" 0"#,
+                "sendfile @m @f 0 100000000",
+                r#"execveat @m "" 0 0 0x1000"#
+            ),
+            "; true"
+        )),
+        host(concat!(
+            calls!(tool, r#"f=openat -100 "/bin/busybox" 0"#, r#"execveat @f "" 0 0 0x1000"#),
+            "; true"
+        )),
         &[("proc.exepath", "*payload*"), ("evt.res", "SUCCESS"), ("proc.pname", "sh")],
-    ),
+    )
+    .also(&[(
+        container(concat!(
+            calls!(
+                tool,
+                r#"f=openat -100 "/bin/busybox" 0"#,
+                r#"m=memfd_create "payload" 0"#,
+                "sendfile @m @f 0 100000000",
+                "dup3 @m 77 0",
+                r#"execve "/proc/self/fd/77" 0 0"#
+            ),
+            "; true"
+        )),
+        &[("proc.exepath", "*payload*")],
+    )]),
     Row::new(
         "DB program spawned process",
         host("/as/mysqld '/bin/id'"),
@@ -147,7 +221,8 @@ pub(super) const ROWS: &[Row] = &[
         container("/bin/dpkg -l"),
         container("/as/dpkg-query :"),
         &[("proc.name", "dpkg"), ("proc.cmdline", "dpkg -l")],
-    ),
+    )
+    .also(&[(container("! /bin/rpm -qp /tmp/none"), &[("proc.name", "rpm")])]),
     Row::new(
         "Launch Suspicious Network Tool in Container",
         container("! /bin/telnet 127.0.0.1 4444"),
@@ -178,7 +253,8 @@ pub(super) const ROWS: &[Row] = &[
         container("/as/curl : -o /tmp/file"),
         container("/as/curl :"),
         &[("proc.name", "curl"), ("proc.cmdline", "curl /as/curl : -o /tmp/file")],
-    ),
+    )
+    .also(&[(container("! /bin/wget http://127.0.0.1:2/"), &[("proc.name", "wget")])]),
     Row::new(
         "Potential Local Privilege Escalation via Environment Variables Misuse",
         host("GLIBC_TUNABLES=glibc.malloc.mxfast=1 /bin/true"),

@@ -1,5 +1,8 @@
 //! What a row says.
 
+/// A field of an alert and its text, in which `*` stands for any.
+pub(super) type Field = (&'static str, &'static str);
+
 /// A rule, what makes it tell, and what nearly does.
 pub(super) struct Row {
     /// Its name.
@@ -8,8 +11,10 @@ pub(super) struct Row {
     pub(super) action: Act,
     /// As near to it as can be; the rule must not tell of this.
     pub(super) near: Act,
-    /// What some alert of the action says: a field and its text, in which `*` stands for any.
-    pub(super) fields: &'static [(&'static str, &'static str)],
+    /// What some alert of the action says.
+    pub(super) fields: &'static [Field],
+    /// The same by other ways: other calls, other paths to the same file, other branches of the condition.
+    pub(super) also: &'static [(Act, &'static [Field])],
     /// Why it does not tell of the action, if it does not.
     pub(super) but: Option<But>,
 }
@@ -60,13 +65,13 @@ pub(super) enum Place {
 
 impl Row {
     /// A rule that tells.
-    pub(super) const fn new(
-        rule: &'static str,
-        action: Act,
-        near: Act,
-        fields: &'static [(&'static str, &'static str)],
-    ) -> Self {
-        Self { rule, action, near, fields, but: None }
+    pub(super) const fn new(rule: &'static str, action: Act, near: Act, fields: &'static [Field]) -> Self {
+        Self { rule, action, near, fields, also: &[], but: None }
+    }
+
+    /// One that tells of more.
+    pub(super) const fn also(self, also: &'static [(Act, &'static [Field])]) -> Self {
+        Self { also, ..self }
     }
 
     /// One that does not.
@@ -86,6 +91,14 @@ pub(super) const fn container(what: &'static str) -> Act {
 pub(super) const fn capable(what: &'static str) -> Act {
     Act { place: Place::Capable, what }
 }
+
+/// The test binary under a name, as it makes system calls: see `workload::calls`.
+macro_rules! calls {
+    ($name:ident, $($line:expr),+) => {
+        concat!("/calls/", stringify!($name), " workload calls", $(" '", $line, "'"),+)
+    };
+}
+pub(super) use calls;
 
 /// Whether `text` is what `pattern` stands for.
 pub(super) fn fits(pattern: &str, text: &str) -> bool {

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::row::{But, Row, fits};
+use super::row::{Act, But, Field, Row, fits};
 use super::stage::Stage;
 use super::{image, rows};
 use crate::harness::alerts::{Alerts, BARRIER, Caller};
@@ -145,20 +145,21 @@ impl<'a> Run<'a> {
         self.stage.act(row.near).context("what is near")?;
         let told = self.since(before, row.rule)?;
         ensure!(told.is_empty(), "{} is only near, and told: {told:#?}", row.near.what);
-        let before = self.alerts.seen.len();
-        let container = self.stage.act(row.action).context("the action")?;
-        let told = self.since(before, row.rule)?;
-        match row.but {
-            None => {
-                let is = |alert: &Value| says(&alert["output_fields"], row, &container);
-                ensure!(told.iter().any(is), "{} in {container} gave {told:#?}", row.action.what);
-                Ok(format!("told {} times, near {:?}", told.len(), row.near.place))
+        let Some(but) = row.but else {
+            for (act, fields) in [(row.action, row.fields)].iter().chain(row.also) {
+                self.tells(row.rule, *act, fields)?;
             }
-            Some(But::Never) => {
+            return Ok(format!("told of {}", 1 + row.also.len()));
+        };
+        let before = self.alerts.seen.len();
+        self.stage.act(row.action).context("the action")?;
+        let told = self.since(before, row.rule)?;
+        match but {
+            But::Never => {
                 ensure!(told.is_empty() && !rule.can_match, "it can match, says the agent");
                 Ok("can never match".to_owned())
             }
-            Some(But::Lacks { field, .. }) => {
+            But::Lacks { field, .. } => {
                 let probes = self.since(before, &probe(row))?;
                 ensure!(!probes.is_empty(), "nothing was seen of the action");
                 let lacks =
@@ -169,14 +170,24 @@ impl<'a> Run<'a> {
             }
         }
     }
+
+    /// An error unless `rule` tells of `act` in an alert with `fields`.
+    fn tells(&mut self, rule: &str, act: Act, fields: &[Field]) -> anyhow::Result<()> {
+        let before = self.alerts.seen.len();
+        let container = self.stage.act(act).with_context(|| act.what)?;
+        let told = self.since(before, rule)?;
+        let is = |alert: &Value| says(&alert["output_fields"], fields, &container);
+        ensure!(told.iter().any(is), "{} in {container} gave {told:#?}", act.what);
+        Ok(())
+    }
 }
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Whether an alert's fields are those of the row, and of that container.
-fn says(fields: &Value, row: &Row, container: &str) -> bool {
-    let mut expected = row.fields.iter().copied().chain([("container.id", container)]);
+/// Whether an alert's fields are those expected, and of that container.
+fn says(fields: &Value, expected: &[Field], container: &str) -> bool {
+    let mut expected = expected.iter().copied().chain([("container.id", container)]);
     expected.all(|(field, pattern)| fits(pattern, &text(&fields[field])))
 }

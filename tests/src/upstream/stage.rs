@@ -40,9 +40,10 @@ const USUAL: [&str; 14] = [
 /// What the capable ones have beside.
 pub(super) const MORE: [&str; 3] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_MODULE"];
 /// Addresses of the host's and of the capable container's loopback: one of documentation (RFC 5737), and where clouds
-/// answer for their machines.
+/// answer for their machines. What is sent to a second network of documentation is never answered.
 const ADDRESSES: &str = "/bin/ip link set lo up; /bin/ip address add 203.0.113.7/32 dev lo;
-    /bin/ip address add 169.254.169.254/32 dev lo; /bin/ip address add 169.254.169.253/32 dev lo";
+    /bin/ip address add 169.254.169.254/32 dev lo; /bin/ip address add 169.254.169.253/32 dev lo;
+    /bin/ip route add 198.51.100.0/24 dev lo";
 /// What the rule about programs that have run for a while calls a while is five seconds.
 const AGE: Duration = Duration::from_secs(6);
 
@@ -80,6 +81,7 @@ impl<'a> Stage<'a> {
             let itest = root.join(runc::ITEST.trim_start_matches('/'));
             let jail = layers.mount(Jail::default()).mount(c"proc", &root.join("proc"), MountFlags::empty());
             let jail = jail.bind(Path::new("/dev/null"), &root.join("dev/null"));
+            let jail = jail.bind(Path::new("/dev/zero"), &root.join("dev/zero"));
             jail.bind(&context.itest, &itest).root(&root).hold(&mut command);
             anyhow::Ok(command)
         };

@@ -46,8 +46,9 @@ const NEW: &[(&str, libc::c_long)] = &[("fchmodat2", 452)];
 /// 32 NUMBER ARGUMENT…  the same by the 32-bit entry (x86), by number
 /// ```
 /// An argument is a number (`-100`, `0x241`, `0o644`), `"text"` (its address, ended by NUL; no blanks in it), `hex:0a00…` (the
-/// address of these bytes), `zero:N` (the address of N zeros), `inet:ADDRESS:PORT` (that of a `sockaddr_in`), `@LABEL` (what
-/// the line with that label returned), or `&LABEL` (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
+/// address of these bytes), `zero:N` (the address of N zeros), `inet:ADDRESS:PORT` (that of a `sockaddr_in`, 16 bytes),
+/// `how:FLAGS:MODE` (that of a `struct open_how`, 24 bytes), `@LABEL` (what the line with that label returned), or `&LABEL`
+/// (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
 ///
 /// Every answer is `{ret}`: what the kernel returned, negative error numbers included.
 pub fn run(lines: &[&str], say: Say<'_>) -> anyhow::Result<()> {
@@ -113,6 +114,9 @@ impl Caller {
             vec![0; count.parse()?].into()
         } else if let Some(address) = word.strip_prefix("inet:") {
             internet(address.parse().with_context(|| format!("{address} is no address"))?)
+        } else if let Some((flags, mode)) = word.strip_prefix("how:").and_then(|how| how.split_once(':')) {
+            let numbers = [number(flags).context("flags")?, number(mode).context("a mode")?, 0];
+            numbers.map(i64::to_ne_bytes).concat().into()
         } else {
             return number(word).with_context(|| format!("{word} is no argument"));
         };
