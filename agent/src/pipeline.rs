@@ -19,6 +19,7 @@ mod alerts;
 mod background;
 mod desk;
 mod engine;
+mod falco;
 mod guard;
 mod held;
 mod held_back;
@@ -100,6 +101,8 @@ struct Pipeline {
     memory: Memory,
     wakeups: Wakeups,
     rates: view::Rates,
+    /// Metrics have Falco's names too.
+    falco_metrics: bool,
     started: Instant,
 }
 
@@ -233,6 +236,7 @@ fn run_into(
         memory: Memory::new(Meter::new(config.memory.limit.map(ByteSize::get), ring_bytes)),
         wakeups: Wakeups::default(),
         rates: view::Rates::default(),
+        falco_metrics: config.ops.falco_metrics,
         started,
     };
     pipeline.kernel.set_asleep(pipeline.asleep.ns())?;

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tarsier_core::rules::load::{CONTAINER, ENGINE};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -108,9 +109,16 @@ async fn readyz(State(sources): State<Sources>) -> Response {
     answer(ready.is_ok(), &[("ready", ready)])
 }
 
+/// What this binary is, and what rule files find here, under the keys that Falco has for it: falcoctl and others ask before they
+/// install rules. Falco's own keys for what is not here (`falco_version`, `libs_version`, `driver_…`) are left out.
 async fn versions() -> Response {
-    let json = serde_json::to_string(&build::FACTS).expect("the facts are plain text");
-    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+    let mut versions = serde_json::to_value(build::FACTS).expect("the facts are plain text");
+    let [_, minor, _] = ENGINE.0;
+    versions["engine_version"] = minor.to_string().into();
+    versions["engine_version_semver"] = ENGINE.to_string().into();
+    // Built in, and as much as rule files can ask of it.
+    versions["plugin_versions"] = serde_json::json!({ "container": CONTAINER.to_string() });
+    ([(header::CONTENT_TYPE, "application/json")], versions.to_string()).into_response()
 }
 
 /// 200 if it is well, else 503; one line per check.
@@ -176,7 +184,13 @@ mod tests {
         assert!(status == 200 && text.contains("memory: short\n"), "no reason to start it anew: {text}");
 
         let (_, text) = request(address, "/versions").await;
-        assert!(text.contains(concat!("\"version\":\"", env!("CARGO_PKG_VERSION"))), "{text}");
+        let versions: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(versions["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(versions["engine_version_semver"], "0.63.0");
+        assert_eq!(
+            (&versions["engine_version"], &versions["plugin_versions"]["container"]),
+            (&"63".into(), &"0.6.0".into())
+        );
         assert_eq!(request(address, "/none").await.0, 404);
 
         server.stop().await.unwrap();

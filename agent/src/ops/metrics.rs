@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use super::falco::{self, FalcoSnapshot};
+
 /// The content type of [`Snapshot::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -120,6 +122,8 @@ impl From<f64> for Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     samples: Vec<(Metric, Vec<String>, Value)>,
+    /// The same under Falco's names, if it is asked for.
+    pub falco: Option<FalcoSnapshot>,
 }
 
 impl Snapshot {
@@ -150,29 +154,41 @@ impl Snapshot {
         for metric in Metric::ALL {
             let mut samples = self.samples.iter().filter(|(m, ..)| m == metric).peekable();
             if samples.peek().is_some() {
-                header(&mut text, *metric);
+                header(&mut text, metric.name(), metric.help(), metric.kind());
             }
-            for (_, labels, value) in samples {
-                sample(&mut text, *metric, labels, *value);
+            for (_, values, value) in samples {
+                let labels = metric.labels().iter().copied().zip(values.iter().map(String::as_str));
+                sample(&mut text, metric.name(), labels, *value);
             }
+        }
+        if let Some(falco) = &self.falco {
+            falco.render(&mut text);
         }
         text
     }
 }
 
-fn header(text: &mut String, metric: Metric) {
-    let kind = match metric.kind() {
+/// What stands before the samples of a metric.
+pub(super) fn header(text: &mut String, name: &str, help: &str, kind: Kind) {
+    let kind = match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
     };
-    let (name, help) = (metric.name(), metric.help().replace('\\', "\\\\").replace('\n', "\\n"));
+    let help = help.replace('\\', "\\\\").replace('\n', "\\n");
     writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all that is written");
 }
 
-fn sample(text: &mut String, metric: Metric, labels: &[String], value: Value) {
-    text.push_str(metric.name());
-    for (index, (label, value)) in metric.labels().iter().zip(labels).enumerate() {
-        text.push(if index == 0 { '{' } else { ',' });
+/// One sample: its line.
+pub(super) fn sample<'a>(
+    text: &mut String,
+    name: &str,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    value: Value,
+) {
+    text.push_str(name);
+    let mut open = '{';
+    for (label, value) in labels {
+        text.push(std::mem::replace(&mut open, ','));
         text.push_str(label);
         text.push_str("=\"");
         for letter in value.chars() {
@@ -185,7 +201,7 @@ fn sample(text: &mut String, metric: Metric, labels: &[String], value: Value) {
         }
         text.push('"');
     }
-    if !metric.labels().is_empty() && !labels.is_empty() {
+    if open == ',' {
         text.push('}');
     }
     match value {
@@ -220,6 +236,7 @@ the rings are drained.
         writeln!(page, "| `{}` | {kind} | {} | {} |", metric.name(), labels.join(", "), metric.help())
             .expect("a string takes all that is written");
     }
+    falco::reference(&mut page);
     page
 }
 

@@ -16,6 +16,7 @@ use tarsier_core::rules::throttle::Throttle;
 
 use super::outlet::Outlet;
 use crate::export::alerts::{Addition, AlertsConfig, ConfigError};
+use crate::ops::falco::FalcoSnapshot;
 use crate::ops::metrics::{Metric, Snapshot};
 
 mod redacted;
@@ -56,6 +57,7 @@ struct Rule {
     description: String,
     priority: Priority,
     tags: Vec<String>,
+    is_enabled: bool,
     output: Output,
     account: Account,
 }
@@ -171,6 +173,7 @@ impl Alerts {
                 description: ready.rule.description.clone(),
                 priority: ready.rule.priority,
                 tags: ready.rule.tags.clone(),
+                is_enabled: ready.rule.is_enabled,
                 output,
                 account,
             });
@@ -253,6 +256,13 @@ impl Alerts {
             retired.map(|(name, priority, account)| (name.as_str(), Some(*priority), account.counts));
         let forgotten = (self.forgotten != Counts::default()).then_some(("", None, self.forgotten));
         running.chain(retired).chain(forgotten)
+    }
+
+    /// What the rules that run matched, under Falco's name.
+    pub(super) fn falco_metrics(&self, out: &mut FalcoSnapshot) {
+        for Rule { name, priority, tags, account, .. } in self.rules.iter().filter(|rule| rule.is_enabled) {
+            out.push_rule(name, *priority as u64, SOURCE, tags, account.counts.matches);
+        }
     }
 
     /// The same as metrics of the agent; with `cost`, what each rule cost too.

@@ -179,9 +179,9 @@ impl Outlet {
         self.series_since_unix_ns = time.boot_ns.wrapping_add(time.unix_offset_ns);
     }
 
-    /// Start of the agent by the present wall clock, seconds since the epoch.
-    pub(super) fn started_unix_s(&self) -> f64 {
-        self.clock.unix_ns(self.began_ns) as f64 / 1e9
+    /// Start of the agent by the present wall clock, ns since 1970.
+    pub(super) fn started_unix_ns(&self) -> u64 {
+        self.clock.unix_ns(self.began_ns)
     }
 
     /// `host.name`.

@@ -18,6 +18,7 @@ use super::held::{HeldEvent, Waiting};
 use super::known::{Known, Notes};
 use super::outlet::Outlet;
 use crate::config::Config;
+use crate::ops::falco::FalcoSnapshot;
 use crate::ops::metrics::{Metric, Snapshot};
 use crate::rules::Active;
 
@@ -156,6 +157,16 @@ impl Rules {
     /// What became of every rule's matches: [`Alerts::counts`].
     pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Option<Priority>, Counts)> {
         self.alerts.counts()
+    }
+
+    /// The set that runs.
+    pub(super) fn active(&self) -> &Active {
+        &self.active
+    }
+
+    /// What each of them matched, under Falco's name.
+    pub(super) fn falco_metrics(&self, out: &mut FalcoSnapshot) {
+        self.alerts.falco_metrics(out);
     }
 
     /// Which rules run, and what they did, as metrics of the agent.

@@ -8,9 +8,9 @@ use tarsier_abi::{Loss, Sensor};
 use tarsier_core::encode::redact;
 use tarsier_core::event::{Flow, Malformed, Process, Role};
 
-use super::Pipeline;
 use super::guard::Stage;
 use super::stages::Totals;
+use super::{Pipeline, falco};
 use crate::export::otlp::OtlpExporter;
 use crate::export::{Counts, DropCause, Signal};
 use crate::host::memory::Reading;
@@ -77,7 +77,7 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
     out.push(Metric::DrainWakeups, &["timer"], pipeline.wakeups.timer);
     out.push(Metric::DrainWakeups, &["threshold"], pipeline.wakeups.threshold);
     let usage = usage::own();
-    out.push(Metric::StartTime, &[], pipeline.feed.engine.outlet.started_unix_s());
+    out.push(Metric::StartTime, &[], pipeline.feed.engine.outlet.started_unix_ns() as f64 / 1e9);
     out.push(Metric::CpuSeconds, &[], usage.cpu_s);
     out.push(Metric::ResidentBytes, &[], usage.resident_bytes);
     if let Some(Reading { used, limit }) = pipeline.memory.reading {
@@ -85,6 +85,7 @@ pub(super) fn metrics(pipeline: &Pipeline) -> Snapshot {
         out.push(Metric::MemoryLimit, &[], limit);
     }
     out.push(Metric::MemoryShort, &[], u64::from(pipeline.memory.shedding));
+    out.falco = pipeline.falco_metrics.then(|| falco::metrics(pipeline));
     out
 }
 

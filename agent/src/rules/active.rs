@@ -23,6 +23,8 @@ pub struct Active {
     pub compiled: Arc<Compiled>,
     /// Names this set: [`Files::digest`].
     pub digest: String,
+    /// The names of its files, and the SHA-256 of each, in hexadecimal.
+    pub files: Vec<(String, String)>,
     /// When it was put together.
     pub loaded_at: SystemTime,
 }
@@ -71,8 +73,13 @@ impl Active {
         for ready in &mut set.rules {
             ready.rule.is_enabled &= ready.rule.priority <= floor;
         }
-        let compiled = Arc::new(Compiled::new(&set));
-        Ok(Self { compiled, set, digest: files.digest(), loaded_at: SystemTime::now() })
+        Ok(Self {
+            compiled: Arc::new(Compiled::new(&set)),
+            set,
+            digest: files.digest(),
+            files: files.digests(),
+            loaded_at: SystemTime::now(),
+        })
     }
 
     /// How many rules run.

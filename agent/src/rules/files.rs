@@ -29,13 +29,22 @@ impl Files {
         for (_, text) in &self.files {
             hash.update(text);
         }
-        let mut digest = String::new();
-        for byte in hash.finalize() {
-            // Writing to a string does not fail.
-            let _ = write!(digest, "{byte:02x}");
-        }
-        digest
+        hexadecimal(&hash.finalize())
     }
+
+    /// The name of each file, without its folder, and the SHA-256 of its text.
+    pub(super) fn digests(&self) -> Vec<(String, String)> {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        self.files.iter().map(|(path, text)| (name(path), hexadecimal(&Sha256::digest(text)))).collect()
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Reads files, and of folders all that end in `.yaml` or `.yml` and hold no tests, in the order of their names. A file that cannot be read
@@ -111,6 +120,10 @@ mod tests {
         let large = fs::File::create(folder.path().join("f.yaml")).unwrap();
         large.set_len(10 << 20).unwrap();
         let files = read(&[folder.path().to_owned()]).unwrap();
+        let digests = files.digests();
+        assert_eq!(digests[0].0, "a.yml");
+        // printf -- '- a' | sha256sum
+        assert_eq!(digests[0].1, "ae030a32f1f546fde1506fba2565cec128360bfa666150b1982fc59d52e7d8be");
         let names: Vec<_> = files.sources().iter().map(|source| source.text.to_owned()).collect();
         assert_eq!(names, ["- a", "- b"]);
         assert!(

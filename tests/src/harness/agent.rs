@@ -229,7 +229,8 @@ fn command(
     let files = tempfile::tempdir()?;
     let metrics = tool::free_address()?;
     let file = files.path().join("tarsier.yaml");
-    fs::write(&file, format!("ops:\n  listen: \"{metrics}\"\n  admin_socket: \"\"\n{config}"))?;
+    let ops = format!("ops: {{ listen: \"{metrics}\", admin_socket: \"\", falco_metrics: true }}\n");
+    fs::write(&file, ops + config)?;
     let mut command = Command::new(&context.agent);
     command.arg("run").arg("--config").arg(&file);
     if let Some(scope) = scope {

@@ -106,6 +106,13 @@ fn nothing_is_missed_or_told_twice(context: &Context) -> anyhow::Result<()> {
     let matches = ledger.count("tarsier_rule_matches_total", &[("rule", "kept")])?;
     ensure!(matches == u64::try_from(made)?, "{matches} matches are counted of {made}");
     ensure!(reloads(&ledger, "failed")? == 0, "a reload failed");
+    let rule = [("rule_name", "kept"), ("priority", "4"), ("source", "syscall")];
+    let matches = ledger.count("falcosecurity_falco_rules_matches_total", &rule)?;
+    ensure!(matches == u64::try_from(made)?, "{matches} matches are counted under Falco's name");
+    let files =
+        ledger.count("falcosecurity_falco_sha256_rules_files_info", &[("file_name", "rules.yaml")])?;
+    ensure!(files == 1, "{files} files of rules are told");
+    ensure!(ledger.count("falcosecurity_scap_n_evts_total", &[])? >= matches, "fewer events than matches");
     Ok(())
 }
 
