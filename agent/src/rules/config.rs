@@ -14,7 +14,8 @@ pub struct RulesConfig {
     /// `.test.yaml` or `.test.yml`, by name), loaded as one set in
     /// this order. None: no rules. They are loaded anew on SIGHUP and when they change (0.2 s after the last change, or 2 s after
     /// the first; files in whose place another is renamed are never seen half); if nothing can be loaded, those before run on.
-    /// `select` and all else here is read at the start.
+    /// `select` and all else here is read at the start. Our own rules are `deploy/rules/tarsier.yaml` of the sources, to be
+    /// put into `/etc/tarsier/rules`.
     pub files: Vec<PathBuf>,
     /// What becomes of an event that several rules match.
     pub matching: Matching,

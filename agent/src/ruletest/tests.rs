@@ -260,3 +260,37 @@ fn results_for_ci_systems() {
 "#
     );
 }
+
+#[test]
+fn our_rules_do_what_is_expected_of_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rules");
+    let outcome = run(&find(&[folder]).unwrap(), false);
+    let mut shown = Vec::new();
+    write_human(&mut shown, &outcome, false).unwrap();
+    let shown = String::from_utf8(shown).unwrap();
+    assert_eq!((outcome.broken(), outcome.failed(), outcome.account.percent()), (0, 0, 100.0), "{shown}");
+    let rules: Vec<_> = outcome.account.rules().collect();
+    assert!(rules.len() >= 18, "{shown}");
+    for rule in rules {
+        assert!(rule.is_on && rule.matched > 0 && rule.passed > 0, "{}: {shown}", rule.rule);
+    }
+}
+
+/// Whoever triages needs them: what is done, which control is concerned, where it is looked for.
+#[test]
+fn our_rules_have_their_tags() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rules/tarsier.yaml");
+    let files = crate::rules::read(&[path]).unwrap();
+    let set = tarsier_core::rules::ruleset::Ruleset::load(&files.sources());
+    assert_eq!(set.problems, [], "not even a warning");
+    for ready in &set.rules {
+        let tags = &ready.rule.tags;
+        let technique =
+            |tag: &String| tag.starts_with('T') && tag[1..].bytes().all(|c| c == b'.' || c.is_ascii_digit());
+        assert!(tags.iter().any(technique), "{}", ready.rule.name);
+        for start in ["mitre_", "nist_"] {
+            assert!(tags.iter().any(|tag| tag.starts_with(start)), "{}: {start}", ready.rule.name);
+        }
+        assert!(tags.iter().any(|tag| tag == "container" || tag == "host"), "{}", ready.rule.name);
+    }
+}
