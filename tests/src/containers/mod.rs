@@ -2,6 +2,7 @@
 
 mod crowd;
 mod image;
+mod lookups;
 mod namespaces;
 mod sessions;
 mod short;
@@ -16,7 +17,16 @@ use crate::runner::{Need, Test};
 
 /// Every test of containers.
 pub fn tests() -> Vec<Test> {
-    [spellings::TESTS, image::TESTS, namespaces::TESTS, sessions::TESTS, short::TESTS, crowd::TESTS].concat()
+    [
+        spellings::TESTS,
+        image::TESTS,
+        namespaces::TESTS,
+        sessions::TESTS,
+        short::TESTS,
+        crowd::TESTS,
+        lookups::TESTS,
+    ]
+    .concat()
 }
 
 /// What every test here needs. The static test binary is what runs inside.

@@ -67,10 +67,22 @@ impl Alerts {
         files: tempfile::TempDir,
         fields: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::configured(context, cgroup, rules, files, fields, "")
+    }
+
+    /// The same, with further sections in the agent's configuration.
+    pub fn configured(
+        context: &Context,
+        cgroup: Cgroup,
+        rules: &Path,
+        files: tempfile::TempDir,
+        fields: &[&str],
+        sections: &str,
+    ) -> anyhow::Result<Self> {
         let receiver = Receiver::start()?;
         let (reader, writer) = std::io::pipe()?;
         let config = format!(
-            "rules: {{ files: [{}] }}\nalerts: {{ json_output: true, append_output: [{{ extra_fields: {fields:?} }}] }}\n",
+            "rules: {{ files: [{}] }}\nalerts: {{ json_output: true, append_output: [{{ extra_fields: {fields:?} }}] }}\n{sections}",
             rules.display()
         );
         let agent = Agent::start_printing(

@@ -104,6 +104,11 @@ impl Runtime {
         })
     }
 
+    /// Where runc keeps the state of the containers (`--root`).
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// Describes a container that will run `args` in the cgroup at `group`, with a PID namespace of its own.
     pub fn container(&self, id: &str, group: &Path, args: &[&str]) -> anyhow::Result<Container<'_>> {
         self.shaped(Shape::default(), id, group, args)
@@ -117,9 +122,22 @@ impl Runtime {
         group: &Path,
         args: &[&str],
     ) -> anyhow::Result<Container<'_>> {
+        self.changed(shape, id, group, args, |_| {})
+    }
+
+    /// The same, with its configuration changed.
+    pub fn changed(
+        &self,
+        shape: Shape<'_>,
+        id: &str,
+        group: &Path,
+        args: &[&str],
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<Container<'_>> {
         let layers = self.layers()?;
         let group = group.strip_prefix(&self.cgroups).context("the group is outside of the hierarchy")?;
-        let spec = spec(&layers.root(), &Path::new("/").join(group), &self.itest, shape, args);
+        let mut spec = spec(&layers.root(), &Path::new("/").join(group), &self.itest, shape, args);
+        change(&mut spec);
         fs::write(layers.path().join("config.json"), spec.to_string())?;
         Ok(Container { runtime: self, id: id.to_owned(), layers })
     }
@@ -172,6 +190,13 @@ impl Container<'_> {
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Puts a file into its own layer, before it starts.
+    pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.layers.path().join("upper").join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().context("a file in a folder")?)?;
+        Ok(fs::write(path, text)?)
     }
 
     /// Runs it to its end. It and its cgroup are gone then.

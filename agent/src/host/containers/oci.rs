@@ -11,8 +11,8 @@ use tarsier_core::event::{ContainerFacts, Mount, PodFacts};
 
 use super::{DESCRIPTION, Disk, Unknown, image, text};
 
-/// Names of all capabilities up to `CAP_AUDIT_READ` (linux/capability.h), which Linux 3.16 has. Later ones are not asked
-/// for: a runtime that does not know them leaves them out.
+/// Names of all capabilities up to `CAP_AUDIT_READ` by number (linux/capability.h), which Linux 3.16 has. Later ones are not
+/// asked for: a runtime that does not know them leaves them out.
 pub(super) const CAPABILITIES: [&str; 38] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -134,7 +134,7 @@ impl Spec {
         };
         ContainerFacts {
             name: text(self.annotation(name)),
-            is_privileged: Some(self.is_privileged()),
+            is_privileged: Some(self.is_privileged(disk)),
             image: image::parse(self.annotation(image)),
             mounts: Some(self.mounts.iter().filter_map(SpecMount::bind).collect()),
             has_host_pid: self.is_of_host(disk, "pid"),
@@ -161,15 +161,14 @@ impl Spec {
         })
     }
 
-    /// A configuration does not say that it is a privileged one. It is what runtimes make of it: every capability, no
-    /// system call forbidden, no path of `/proc` and `/sys` hidden or read-only.
-    fn is_privileged(&self) -> bool {
+    /// A configuration does not say that it is a privileged one. It is what runtimes make of it: every capability that
+    /// there is on the host, no system call forbidden, no path of `/proc` and `/sys` hidden or read-only.
+    fn is_privileged(&self, disk: &Disk<'_>) -> bool {
         let Some(linux) = &self.linux else { return false };
-        let capabilities = self.process.as_ref().and_then(|process| process.capabilities.as_ref());
-        let has_all = capabilities.is_some_and(|sets| {
-            CAPABILITIES.iter().all(|name| sets.bounding.iter().any(|given| given == name))
-        });
-        has_all && linux.seccomp.is_none() && linux.masked_paths.is_empty() && linux.readonly_paths.is_empty()
+        let given = self.process.as_ref().and_then(|process| process.capabilities.as_ref());
+        let is_open =
+            linux.seccomp.is_none() && linux.masked_paths.is_empty() && linux.readonly_paths.is_empty();
+        is_open && given.is_some_and(|given| given.has_all(host_capabilities(disk)))
     }
 
     /// Whether it is in the host's namespace of a kind, as far as that can be told.
@@ -188,6 +187,21 @@ impl Spec {
         };
         Some(number(&namespace.path)? == number(&format!("/proc/1/ns/{file}"))?)
     }
+}
+
+impl Capabilities {
+    fn has_all(&self, wanted: u64) -> bool {
+        let wanted = CAPABILITIES.iter().enumerate().filter(|(number, _)| wanted & 1 << number != 0);
+        wanted.into_iter().all(|(_, name)| self.bounding.iter().any(|given| given == name))
+    }
+}
+
+/// What the host's first process can hand on; everything, where nobody can tell. Less than everything is usual for a node that
+/// is a container itself.
+fn host_capabilities(disk: &Disk<'_>) -> u64 {
+    let status = std::fs::read_to_string(disk.host.root.join("proc/1/status")).unwrap_or_default();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bounding.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 impl SpecMount {

@@ -181,6 +181,10 @@ fn privileged_is_what_may_do_everything_and_has_nothing_hidden() {
         spec["linux"][key] = value;
         assert_eq!(privileged(&spec), Some(false), "{key}");
     }
+    // A node that is a container itself, and has not everything.
+    host.write_text("proc/1/status", "Name:\tinit\nCapBnd:\t000000000000001f\n");
+    assert_eq!(privileged(&spec(&json!({}), 5, false)), Some(true));
+    assert_eq!(privileged(&spec(&json!({}), 4, false)), Some(false));
     let mut spec = open;
     spec["process"]["capabilities"] = Value::Null;
     assert_eq!(privileged(&spec), Some(false));

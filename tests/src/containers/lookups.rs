@@ -1,0 +1,208 @@
+//! What no record says and rules ask for: what the runtime has of a container, and whom its users are.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::{RUNC, id, in_pod};
+use crate::harness::alerts::Alerts;
+use crate::harness::cgroup::{self, Cgroup};
+use crate::harness::runc::{ITEST, PidNamespace, Runtime, Shape, kill};
+use crate::runner::{Context, Test};
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "lookups/say_what_the_runtime_has", needs: RUNC, run: runtime_facts },
+    Test { name: "lookups/users_are_the_containers_own", needs: RUNC, run: users },
+    Test { name: "lookups/a_new_user_is_seen", needs: RUNC, run: a_new_user },
+];
+
+/// Conditions that cannot be decided without what has to be looked up.
+const RULES: &str = "
+- macro: program
+  condition: evt.type = execve and proc.name = true
+- rule: container
+  desc: a program in a container
+  condition: program and container.id != host and container.privileged exists
+  output: >
+    %container.full_id %container.name %container.privileged %container.image %container.image.repository
+    %container.image.tag %container.mounts %container.start_ts %container.host_pid %container.host_network
+    %k8s.pod.name %k8s.ns.name %k8s.pod.sandbox_id
+  priority: DEBUG
+- rule: user
+  desc: somebody runs a program
+  condition: program and user.name != nobody-has-this-name
+  output: \"%container.id %container.full_id %user.uid %user.name %user.homedir %user.shell %group.name\"
+  priority: DEBUG
+";
+
+/// Somebody with the number 1234, who has another name in each container and none on the host.
+const UID: u32 = 1234;
+
+/// runc, and an agent that knows where it keeps its state.
+fn set_up(context: &Context, stem: &str) -> anyhow::Result<(Alerts, Runtime)> {
+    let files = tempfile::tempdir()?;
+    let path = files.path().join("rules.yaml");
+    fs::write(&path, RULES)?;
+    let runtime = Runtime::new(context)?;
+    let sections = format!("host: {{ runc: [{}] }}\n", runtime.state().display());
+    let alerts = Alerts::configured(context, Cgroup::new(stem)?, &path, files, &[], &sections)?;
+    Ok((alerts, runtime))
+}
+
+/// What a rule tells of a container.
+fn told(alerts: &mut Alerts, rule: &str, id: &str) -> anyhow::Result<Value> {
+    let is = |alert: &Value| alert["rule"] == rule && alert["output_fields"]["container.full_id"] == id;
+    Ok(alerts.wait(rule, is)?["output_fields"].clone())
+}
+
+/// Every event that had to wait was decided with its answer.
+fn nothing_was_late(alerts: &Alerts) -> anyhow::Result<()> {
+    let ledger = alerts.agent.ledger()?;
+    let count = |outcome| ledger.count("tarsier_lookup_events_total", &[("outcome", outcome)]);
+    let (answered, late, no_room) = (count("answered")?, count("late")?, count("no_room")?);
+    ensure!(answered > 0 && late + no_room == 0, "answered {answered}, late {late}, no room {no_room}");
+    Ok(())
+}
+
+/// Every field is as expected.
+fn compare(fields: &Value, expected: &Value) -> anyhow::Result<()> {
+    for (field, expected) in expected.as_object().context("an object")? {
+        ensure!(fields[field] == *expected, "{field} is not {expected}: {fields:#}");
+    }
+    Ok(())
+}
+
+/// A program that the rules look at, in a container that lives until it is killed: its runtime knows it as long.
+const LIVES_ON: &[&str] = &["sh", "-c", "/bin/true; sleep 1000"];
+
+/// What a privileged container has here, as far as the agent asks: of all capabilities of Linux 3.16, by number
+/// (linux/capability.h), those that the first process can hand on.
+fn all_capabilities() -> anyhow::Result<Vec<String>> {
+    let names = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE \
+        NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT \
+        SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE \
+        AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ";
+    let status = fs::read_to_string("/proc/1/status")?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).context("no CapBnd")?;
+    let bounding = u64::from_str_radix(bounding.trim(), 16)?;
+    let there = names.split_whitespace().enumerate().filter(|(number, _)| bounding & 1 << number != 0);
+    Ok(there.map(|(_, name)| format!("CAP_{name}")).collect())
+}
+
+fn runtime_facts(context: &Context) -> anyhow::Result<()> {
+    let (mut alerts, runtime) = set_up(context, "lookups")?;
+    let began_ns = unix_ns()?;
+    let (plain, open) = (id(0), id(1));
+    let annotations = json!({
+        "io.kubernetes.cri.container-name": "web",
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.image-name": "registry.example:5000/shop/web:1.2",
+        "io.kubernetes.cri.sandbox-id": id(9),
+        "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+    });
+    let all = all_capabilities()?;
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    for (id, pid, capabilities) in
+        [(&plain, PidNamespace::Own, &all[1..]), (&open, PidNamespace::Host, &all[..])]
+    {
+        let group = alerts.cgroup.path().join(in_pod(id));
+        let shape = Shape { pid, capabilities };
+        let container = runtime.changed(shape, id, &group, LIVES_ON, |spec| {
+            if *id == open {
+                spec["annotations"] = annotations.clone();
+            }
+        })?;
+        let first = container.start()?;
+        told(&mut alerts, "container", id)?;
+        kill(first)?;
+    }
+    let mount = format!("{}:{ITEST}::false:private", context.itest.display());
+    let cases = [
+        (
+            plain.as_str(),
+            json!({
+                "container.name": plain, "container.privileged": false, "container.image": null,
+                "container.mounts": mount, "container.host_pid": false, "container.host_network": false,
+                "k8s.pod.name": null,
+            }),
+        ),
+        (
+            open.as_str(),
+            json!({
+                "container.name": "web", "container.privileged": true,
+                "container.image": "registry.example:5000/shop/web:1.2",
+                "container.image.repository": "registry.example:5000/shop/web", "container.image.tag": "1.2",
+                "container.mounts": mount, "container.host_pid": true, "container.host_network": false,
+                "k8s.pod.name": "web-0", "k8s.ns.name": "shop", "k8s.pod.sandbox_id": id(9)[..12],
+            }),
+        ),
+    ];
+    for (id, expected) in cases {
+        let fields = told(&mut alerts, "container", id)?;
+        compare(&fields, &expected)?;
+        let started = fields["container.start_ts"].as_u64().context("a time")?;
+        ensure!((began_ns..=unix_ns()?).contains(&started), "started at {started}");
+    }
+    nothing_was_late(&alerts)
+}
+
+/// Somebody of the host, and the same number in two containers.
+fn users(context: &Context) -> anyhow::Result<()> {
+    let (mut alerts, runtime) = set_up(context, "users")?;
+    let mut command = Command::new("true");
+    command.uid(UID).gid(UID);
+    cgroup::enter(&mut command, alerts.cgroup.path())?;
+    ensure!(command.status()?.success(), "true failed");
+    let of_host = |alert: &Value| alert["rule"] == "user" && alert["output_fields"]["container.id"] == "host";
+    let fields = alerts.wait("a user of the host", of_host)?["output_fields"].clone();
+    compare(&fields, &json!({ "user.uid": UID, "user.name": "<NA>", "user.homedir": null }))?;
+    for (number, name) in ["ada", "bea"].into_iter().enumerate() {
+        let id = id(number);
+        let group = alerts.cgroup.path().join(in_pod(&id));
+        let container = runtime.changed(Shape::default(), &id, &group, LIVES_ON, |spec| {
+            spec["process"]["user"] = json!({ "uid": UID, "gid": UID });
+        })?;
+        let passwd =
+            format!("root:x:0:0::/root:/bin/sh\n{name}:x:{UID}:{UID}:Somebody:/home/{name}:/bin/{name}sh\n");
+        container.write("/etc/passwd", &passwd)?;
+        container.write("/etc/group", &format!("{name}s:x:{UID}:\n"))?;
+        let first = container.start()?;
+        let fields = told(&mut alerts, "user", &id)?;
+        kill(first)?;
+        let expected = json!({
+            "user.uid": UID, "user.name": name, "user.homedir": format!("/home/{name}"),
+            "user.shell": format!("/bin/{name}sh"), "group.name": format!("{name}s"),
+        });
+        compare(&fields, &expected)?;
+    }
+    nothing_was_late(&alerts)
+}
+
+/// A container that gets a file of users while it runs.
+fn a_new_user(context: &Context) -> anyhow::Result<()> {
+    let (mut alerts, runtime) = set_up(context, "newuser")?;
+    let id = id(0);
+    let group = alerts.cgroup.path().join(in_pod(&id));
+    let again = ["sh", "-c", "while /bin/true; do usleep 100000; done"];
+    let container = runtime.container(&id, &group, &again)?;
+    container.write("/etc/shadow", "")?;
+    let first = container.start()?;
+    let fields = told(&mut alerts, "user", &id)?;
+    compare(&fields, &json!({ "user.name": "root", "user.homedir": null }))?;
+    let line = "admin:x:0:0::/home/admin:/bin/sh";
+    let made = container.exec(&["sh", "-c", &format!("echo {line} > /etc/new; mv /etc/new /etc/passwd")])?;
+    ensure!(made.code == Some(0), "the file was not made: {made:?}");
+    let is_new = |alert: &Value| alert["output_fields"]["user.name"] == "admin";
+    let fields = alerts.wait("the new name", is_new)?["output_fields"].clone();
+    kill(first)?;
+    compare(&fields, &json!({ "container.full_id": id, "user.homedir": "/home/admin" }))
+}
+
+fn unix_ns() -> anyhow::Result<u64> {
+    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?)
+}
