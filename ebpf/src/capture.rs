@@ -22,7 +22,7 @@ const WALKED: usize = LEN + 8;
 const KEPT: usize = WALKED + 8;
 /// Where a copy of the task's `fs_struct` lies.
 const PLACES: usize = KEPT + 8 * KEPT_WORDS;
-const KEPT_WORDS: usize = 6;
+const KEPT_WORDS: usize = 8;
 /// Where the record begins.
 const RECORD: usize = PLACES + PLACES_WORDS * 8;
 /// How much of `fs_struct` is copied.
@@ -55,6 +55,12 @@ impl Capture {
         let capture = Self(scratch);
         capture.set_len(len);
         capture
+    }
+
+    /// One that was begun in this scratch.
+    #[inline(always)]
+    pub fn resumed(scratch: *mut u8) -> Self {
+        Self(scratch)
     }
 
     /// The record's first byte.

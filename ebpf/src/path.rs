@@ -2,9 +2,15 @@
 //! User space turns them round, so nothing is moved here.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use tarsier_abi::exec::{PATH_DEPTH, PATH_MAX};
+use tarsier_abi::{
+    SCRATCH_BYTES,
+    exec::{PATH_DEPTH, PATH_MAX},
+};
 
-use crate::kernel::{Ptr, Window, field, peek_ptr};
+use crate::{
+    kernel::{Ptr, field, peek_ptr, peek_two},
+    maps::{EXEC_SCRATCH, SEED_SCRATCH},
+};
 
 /// Longest name of one component, with its NUL (NAME_MAX + 1).
 const NAME_BYTES: u32 = 256;
@@ -12,6 +18,8 @@ const MASK: u32 = PATH_MAX as u32 - 1;
 
 /// Room that [`walk`] may write to from its start.
 pub const ROOM: usize = PATH_MAX + NAME_BYTES as usize;
+/// Where [`walk_to`] counts, at the end of its scratch.
+pub const LEN_BYTES: usize = 8;
 
 /// A place in the mount tree: `struct path`.
 #[derive(Clone, Copy)]
@@ -37,6 +45,64 @@ pub enum End {
 #[inline(always)]
 fn mount_of(mnt: Ptr) -> Ptr {
     mnt.wrapping_sub(field::MOUNT_MNT.load() as usize)
+}
+
+/// Where a record is built that a walk is part of.
+#[derive(Clone, Copy)]
+pub enum Scratch {
+    /// Of an exec.
+    Exec,
+    /// Of a task that was there before.
+    Seed,
+}
+
+/// As [`walk`], to byte `at` of a scratch; returns the length too. Global for the verifier's sake, as
+/// [`end_passes`](crate::pushed::end_passes) is.
+#[inline(always)]
+pub fn walk_to(place: Place, root: Place, scratch: Scratch, at: u32) -> (End, u32) {
+    let (dentry, mnt) = (place.dentry as u64, place.mnt as u64);
+    let (root_dentry, root_mnt) = (root.dentry as u64, root.mnt as u64);
+    let walked = match scratch {
+        Scratch::Exec => walk_for_exec(dentry, mnt, root_dentry, root_mnt, at.into()),
+        Scratch::Seed => walk_for_seed(dentry, mnt, root_dentry, root_mnt, at.into()),
+    };
+    let end = match walked >> 32 {
+        0 => End::Root,
+        1 => End::Truncated,
+        _ => End::Detached,
+    };
+    (end, walked as u32 & MASK)
+}
+
+macro_rules! define_walks {
+    ($($(#[$doc:meta])* $name:ident in $scratch:ident;)+) => {
+        $($(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(dentry: u64, mnt: u64, root_dentry: u64, root_mnt: u64, at: u64) -> u64 {
+            let Some(scratch) = $scratch.get_ptr_mut(0) else { return 1 << 32 };
+            let scratch = scratch.cast::<u8>();
+            if at > (SCRATCH_BYTES - LEN_BYTES - ROOM) as u64 {
+                return 1 << 32;
+            }
+            let place = Place { dentry: dentry as Ptr, mnt: mnt as Ptr };
+            let root = Place { dentry: root_dentry as Ptr, mnt: root_mnt as Ptr };
+            let len = scratch.wrapping_add(SCRATCH_BYTES - LEN_BYTES).cast::<u16>();
+            let end = match walk(place, root, scratch.wrapping_add(at as usize), len) {
+                End::Root => 0,
+                End::Truncated => 1,
+                End::Detached => 2,
+            };
+            // SAFETY: the last bytes of the scratch.
+            end << 32 | u64::from(unsafe { len.read_volatile() })
+        })+
+    };
+}
+define_walks! {
+    /// See [`walk_to`].
+    walk_for_exec in EXEC_SCRATCH;
+    /// See [`walk_to`].
+    walk_for_seed in SEED_SCRATCH;
 }
 
 /// Writes the components of `place` up to `root` at `out`, which must have [`ROOM`] bytes, and their
@@ -65,8 +131,7 @@ pub fn walk(place: Place, root: Place, out: *mut u8, len: *mut u16) -> End {
             mnt_root = root_of(mnt);
             continue;
         }
-        let entry = Window::<7>::read(dentry);
-        let name = entry.ptr(&field::DENTRY_NAME);
+        let (name, parent) = peek_two::<7>(dentry, &field::DENTRY_NAME, &field::DENTRY_PARENT);
         // SAFETY: the caller's map value.
         let written = u32::from(unsafe { len.read_volatile() }) & MASK;
         let at = out.wrapping_add(written as usize);
@@ -78,7 +143,6 @@ pub fn walk(place: Place, root: Place, out: *mut u8, len: *mut u16) -> End {
         }
         // SAFETY: the caller's map value.
         unsafe { len.write_volatile((written + more as u32) as u16) };
-        let parent = entry.ptr(&field::DENTRY_PARENT);
         if parent == dentry {
             return End::Detached;
         }

@@ -8,7 +8,7 @@ use tarsier_abi::{
 use crate::{
     access::Typed,
     kernel::{Ptr, Window, field, follow, get, get_at, maybe, peek_ptr},
-    path::{self, End, Place},
+    path::{self, End, Place, Scratch},
     task,
 };
 
@@ -16,17 +16,17 @@ const FIXED: u32 = size_of::<ExecRecord>() as u32;
 // Executable, working directory and inline arguments fit behind the fixed part, and the second walk
 // has its room wherever the first one ended.
 const _: () = assert!(FIXED as usize + 2 * PATH_MAX + ARGS_INLINE <= SCRATCH_BYTES);
-const _: () = assert!(FIXED as usize + PATH_MAX + path::ROOM <= SCRATCH_BYTES);
+const _: () = assert!(FIXED as usize + PATH_MAX + path::ROOM + path::LEN_BYTES <= SCRATCH_BYTES);
 /// `PF_KTHREAD` (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
 /// Superblock magic numbers (include/uapi/linux/magic.h).
 pub const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Fills `out` with an exec record of `task` (typed): fixed part, executable path, working directory.
+/// Fills `out`, which is the start of `scratch`, with an exec record of `task` (typed): fixed part, executable path, working directory.
 /// Returns its length, at most `FIXED + 2 * PATH_MAX`. `args` is left empty.
 #[inline(always)]
-pub fn capture(task: Ptr, header: Header, out: *mut u8) -> u32 {
+pub fn capture(task: Ptr, header: Header, out: *mut u8, scratch: Scratch) -> u32 {
     let record = out.cast::<ExecRecord>();
     let (vpid, pid_ns) = task::own_pid(Typed(task));
     let kernel_thread = get::<u32>(task, &field::TASK_FLAGS) & PF_KTHREAD != 0;
@@ -54,7 +54,7 @@ pub fn capture(task: Ptr, header: Header, out: *mut u8) -> u32 {
     credentials(task, record);
     namespaces(task, record, pid_ns);
     let mut flags = if kernel_thread { flag::KERNEL_THREAD } else { 0 };
-    let len = if kernel_thread { FIXED } else { files(task, out, &mut flags) };
+    let len = if kernel_thread { FIXED } else { files(task, out, scratch, &mut flags) };
     // SAFETY: as above.
     unsafe { (*record).flags = flags };
     len
@@ -76,7 +76,7 @@ pub fn arguments(task: Ptr) -> (Ptr, u32) {
 
 /// Executable and working directory; returns the record's length so far.
 #[inline(always)]
-fn files(task: Ptr, out: *mut u8, flags: &mut u32) -> u32 {
+fn files(task: Ptr, out: *mut u8, scratch: Scratch, flags: &mut u32) -> u32 {
     let record = out.cast::<ExecRecord>();
     let mm: Ptr = get(task, &field::TASK_MM);
     let fs: Ptr = get(task, &field::TASK_FS);
@@ -95,29 +95,18 @@ fn files(task: Ptr, out: *mut u8, flags: &mut u32) -> u32 {
             dentry: peek_ptr(file, field::FILE_DENTRY.load()),
             mnt: peek_ptr(file, field::FILE_MNT.load()),
         };
-        // SAFETY: a field of the record in the scratch.
-        let len = unsafe { &raw mut (*record).exe.len };
-        let walked = path::walk(place, root, out.wrapping_add(FIXED as usize), len);
+        let (walked, len) = path::walk_to(place, root, scratch, FIXED);
         *flags |= walk_flags(walked, flag::EXE_TRUNCATED, flag::EXE_DETACHED);
-        // SAFETY: as above.
-        unsafe { (*record).exe.offset = FIXED as u16 };
-        end += length(len);
+        // SAFETY: a field of the record in the scratch.
+        unsafe { (*record).exe = Tail { offset: FIXED as u16, len: len as u16 } };
+        end += len;
         inode(get(file, &field::FILE_INODE), walked == End::Detached, record, flags);
     }
-    // SAFETY: a field of the record in the scratch.
-    let len = unsafe { &raw mut (*record).cwd.len };
-    let walked = path::walk(cwd, root, out.wrapping_add(end as usize), len);
+    let (walked, len) = path::walk_to(cwd, root, scratch, end);
     *flags |= walk_flags(walked, flag::CWD_TRUNCATED, flag::CWD_DETACHED);
-    // SAFETY: as above.
-    unsafe { (*record).cwd.offset = end as u16 };
-    end + length(len)
-}
-
-/// What a walk wrote, in a form whose bound the verifier keeps.
-#[inline(always)]
-fn length(len: *mut u16) -> u32 {
     // SAFETY: a field of the record in the scratch.
-    u32::from(unsafe { len.read_volatile() }) & (PATH_MAX as u32 - 1)
+    unsafe { (*record).cwd = Tail { offset: end as u16, len: len as u16 } };
+    end + len
 }
 
 #[inline(always)]

@@ -14,7 +14,7 @@ use crate::{
 
 /// The filter of a call, if there is one. `plan`: which plan holds.
 #[inline(always)]
-pub fn filter_of(call: u32, plan: u32) -> Option<*const Filter> {
+fn filter_of(call: u32, plan: u32) -> Option<*const Filter> {
     let plan: *const Plan = PLAN.get_ptr(plan & (PLANS - 1))?;
     // SAFETY: a mask keeps it within the table.
     let number = unsafe { (&raw const (*plan).of_call).cast::<u8>().add((call & 127) as usize).read() };
@@ -26,35 +26,93 @@ pub fn filter_of(call: u32, plan: u32) -> Option<*const Filter> {
     Some(unsafe { (&raw const (*plan).filters).cast::<Filter>().add(place) })
 }
 
-/// The alternatives for a class of calls, one bit each.
-#[inline(always)]
-pub fn alternatives(filter: *const Filter, class: usize) -> u32 {
-    // SAFETY: a mask keeps it within the table.
-    unsafe { (&raw const (*filter).by_class).cast::<u32>().add(class & (CLASSES - 1)).read() }
-}
+/// Alternatives of a call's filter, in one word, so that a function can be asked about them: which plan, which call, and one bit
+/// for each alternative.
+#[derive(Clone, Copy)]
+pub struct Alternatives(u64);
 
-/// Whether one of these alternatives holds.
-#[inline(always)]
-pub fn holds(filter: *const Filter, alternatives: u32, head: Known, tail: Known) -> bool {
-    for index in 0..ALTERNATIVES {
-        if alternatives >> index == 0 {
-            break;
-        }
-        if alternatives >> index & 1 != 0 {
-            // SAFETY: within the table.
-            let alternative = unsafe { &*(&raw const (*filter).alternatives[index]) };
-            if alternative.holds(head, tail) {
-                return true;
+const _: () = assert!(ALTERNATIVES <= 32 && PLANS <= 1 << 8);
+
+impl Alternatives {
+    /// Those for a class of calls. None: the call has no filter, everything passes.
+    #[inline(always)]
+    pub fn of(call: u32, plan: u32, class: usize) -> Option<Self> {
+        let filter = filter_of(call, plan)?;
+        // SAFETY: a mask keeps it within the table.
+        let bits = unsafe { (&raw const (*filter).by_class).cast::<u32>().add(class & (CLASSES - 1)).read() };
+        Some(Self(u64::from(bits) << 32 | u64::from(plan & 0xff) << 8 | u64::from(call & 0xff)))
+    }
+
+    /// Passed from one function to another.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// See [`Alternatives::from_word`].
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.0 >> 32 == 0
+    }
+
+    /// Whether one of them holds.
+    #[inline(always)]
+    pub fn hold(self, head: Known, tail: Known) -> bool {
+        let Some(filter) = self.filter() else { return true };
+        let bits = self.bits();
+        for index in 0..ALTERNATIVES {
+            if bits >> index == 0 {
+                break;
+            }
+            if bits >> index & 1 != 0 {
+                // SAFETY: within the table.
+                let alternative = unsafe { &*(&raw const (*filter).alternatives[index]) };
+                if alternative.holds(head, tail) {
+                    return true;
+                }
             }
         }
+        false
     }
-    false
+
+    /// Whether one of them holds of some path with any end.
+    #[inline(always)]
+    fn ask_of_no_end(self) -> bool {
+        // SAFETY: a field of a live map value.
+        self.filter()
+            .is_none_or(|filter| unsafe { (&raw const (*filter).of_any_end).read() } & self.bits() != 0)
+    }
+
+    #[inline(always)]
+    fn filter(self) -> Option<*const Filter> {
+        filter_of(self.0 as u32 & 0xff, (self.0 >> 8) as u32 & 0xff)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Whether one of these alternatives holds of some path that ends with this component. A function that is global is looked at by
+/// the verifier once, by itself, and not as often as there are ways to come to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn end_passes(dentry: u64, alternatives: u64) -> u64 {
+    let root = Known { bits: b'/'.into(), known: 0xff };
+    Alternatives(alternatives).hold(root, tail(dentry as Ptr)).into()
 }
 
 /// Whether a path that the task wrote passes. One that cannot be read passes, and one that is not absolute and clean: what it
 /// leads to is not its own text.
 #[inline(always)]
-pub fn written_path(filter: *const Filter, alternatives: u32, from: u64) -> bool {
+pub fn written_path(alternatives: Alternatives, from: u64) -> bool {
     /// What lies before the path, so that eight bytes end wherever it does.
     const BEFORE: usize = 8;
     let Some(scratch) = PATH_SCRATCH.get_ptr_mut(0) else { return true };
@@ -75,7 +133,7 @@ pub fn written_path(filter: *const Filter, alternatives: u32, from: u64) -> bool
         return true;
     }
     let all = u64::MAX;
-    if holds(filter, alternatives, Known { bits: head, known: all }, Known { bits: tail, known: all }) {
+    if alternatives.hold(Known { bits: head, known: all }, Known { bits: tail, known: all }) {
         return true;
     }
     !is_clean(text, len)
@@ -86,9 +144,11 @@ pub fn written_path(filter: *const Filter, alternatives: u32, from: u64) -> bool
 fn is_clean(text: *const u8, len: usize) -> bool {
     const SLASHES: u64 = 0x2f2f_2f2f_2f2f_2f2f;
     const DOTS: u64 = 0x2e2e_2e2e_2e2e_2e2e;
+    // Of longer ones nobody asks often.
+    const LONGEST: usize = 448;
     let mut at = 0;
     // Seven pairs a step.
-    for _ in 0..PATH_BYTES / 8 {
+    for _ in 0..LONGEST / 7 {
         if at >= len {
             return true;
         }
@@ -101,7 +161,6 @@ fn is_clean(text: *const u8, len: usize) -> bool {
         }
         at += 7;
     }
-    // Longer than anything that is worth looking at.
     false
 }
 
@@ -114,9 +173,13 @@ fn zeros(word: u64) -> u64 {
 
 /// Whether the path that a file has passes.
 #[inline(always)]
-pub fn own_path(filter: *const Filter, alternatives: u32, place: Place, root: Place) -> bool {
+pub fn own_path(alternatives: Alternatives, place: Place, root: Place) -> bool {
+    // The walk costs most: often the end alone tells.
+    if !alternatives.ask_of_no_end() && end_passes(place.dentry as u64, alternatives.word()) == 0 {
+        return false;
+    }
     let Some((first, second)) = path::top(place, root) else { return true };
-    holds(filter, alternatives, head(first, second), tail(place.dentry))
+    alternatives.hold(head(first, second), tail(place.dentry))
 }
 
 /// The first bytes of a path that begins with these two components; the second may be missing.

@@ -68,7 +68,8 @@ impl Budget {
         let mut text = String::from(
             "# Per program: instruction slots of 8 bytes and stack in bytes (limit 400), by `cargo xtask ebpf`; most\n\
              # instructions that a verifier may have to look at, set by hand; what each kernel's verifier looked at, by\n\
-             # `cargo xtask kernels --write` (- before 5.16, which does not say). A kernel refuses a million.\n",
+             # `cargo xtask kernels --write` (- before 5.16, which does not say). A kernel refuses a million.\n\
+             # A function in .text is looked at with each program that calls it, and its stack comes on top of theirs.\n",
         );
         let [program, section, instructions, stack, limit] = COLUMNS;
         let program = format!("# {program}");

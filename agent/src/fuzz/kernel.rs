@@ -12,7 +12,7 @@ pub(super) fn btf(input: &[u8]) {
     offsets.fingerprint();
     globals_from(&btf);
     let _ = features::require(&btf);
-    btf.has_function("tcp_connect");
+    btf.function("tcp_connect");
     let outline = btf.outline(&["btf_trace_sched_process_exec".to_owned(), "bpf_iter_task".to_owned()]);
     let outline = Btf::parse(outline).expect("an outline is BTF");
     assert_eq!(outline.types(), btf.types());

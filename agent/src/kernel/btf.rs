@@ -224,13 +224,15 @@ impl Btf {
         file(&types, &strings)
     }
 
-    /// Whether the kernel has a function of that name with its types known. Functions are not in the
-    /// index: they are most of all names and are asked for a few times at start.
-    pub fn has_function(&self, name: &str) -> bool {
-        self.types.iter().skip(1).any(|at| {
+    /// The number of a function that the kernel tells the types of. Functions are not in the index: they
+    /// are most of all names and are asked for a few times at start.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        let is_it = |at: &u32| {
             self.type_at(*at as usize)
                 .is_some_and(|found| found.kind == kind::FUNC && self.string(found.name) == name.as_bytes())
-        })
+        };
+        let after_void = self.types.iter().skip(1).position(is_it)?;
+        u32::try_from(after_void + 1).ok()
     }
 
     /// A digest of a list of numbers, for naming a layout in a log line.

@@ -55,7 +55,7 @@ pub fn require(btf: &Btf) -> Result<(), BelowFloor> {
     let is_there = |evidence| match evidence {
         Evidence::Enumerator(name, value) => btf.enumerator(name, value).is_some(),
         Evidence::Tracepoint(name) => btf.tracepoint_arity(name).is_some(),
-        Evidence::Function(name) => btf.has_function(name),
+        Evidence::Function(name) => btf.function(name).is_some(),
         Evidence::Struct(name) => btf.size_of(name).is_some(),
     };
     let missing = FLOOR.iter().filter(|feature| !is_there(feature.evidence));

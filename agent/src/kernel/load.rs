@@ -2,13 +2,13 @@
 
 use aya::{Ebpf, EbpfLoader};
 use tarsier_abi::syscall::{Call, Plan};
-use tarsier_abi::{BULK_RINGS, FIELDS, Globals, HookKind, Sensor};
+use tarsier_abi::{BULK_RINGS, CAST_TO_READABLE, FIELDS, Globals, HookKind, Sensor};
 
 use super::attach::{self, Placed};
 use super::btf::{Btf, BtfError};
 use super::features::{self, BelowFloor};
 use super::hooks::SensorState;
-use super::offsets::{Offsets, globals_from};
+use super::offsets::{self, Offsets, globals_from};
 use super::refusal::chain;
 use super::ring::RingError;
 use super::{memlock, programs};
@@ -148,6 +148,7 @@ impl Kernel {
             globals.CGROUP_SUBSYS = subsys.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
             globals.CGROUP_HIERARCHY = *hierarchy;
         }
+        let object = with_cast(OBJECT, offsets::cast(&btf))?;
         let outline = btf.outline(&programs::attach_points());
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
@@ -165,7 +166,7 @@ impl Kernel {
         memlock::raise();
         let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
         drop(outline);
-        let ebpf = load_object(&btf, &globals, &offsets, &sizes)?;
+        let ebpf = load_object(&object, &btf, &globals, &offsets, &sizes)?;
         let mut kernel = Self {
             ebpf,
             placed: Vec::new(),
@@ -235,7 +236,31 @@ fn wake_threshold(bytes: u32) -> u32 {
     (bytes / 4).max(4096)
 }
 
+/// The object with every call of `bpf_rdonly_cast` made one of the kernel's own function of that number. A kernel that has
+/// none never comes to them, but wants to see an instruction that it knows: a move.
+fn with_cast(object: &[u8], number: Option<u32>) -> Result<Vec<u8>, LoadError> {
+    let instruction = match number {
+        Some(number) => {
+            let mut call = CAST_TO_READABLE;
+            call[4..].copy_from_slice(&number.to_le_bytes());
+            call
+        }
+        // r0 = r1
+        None => [0xbf, 0x10, 0, 0, 0, 0, 0, 0],
+    };
+    let mut object = object.to_vec();
+    let (words, _) = object.as_chunks_mut();
+    let mut calls = 0;
+    // Sections of code begin at multiples of an instruction's size.
+    for word in words.iter_mut().filter(|word| **word == CAST_TO_READABLE) {
+        *word = instruction;
+        calls += 1;
+    }
+    if calls == 0 { Err(LoadError::Missing("calls of bpf_rdonly_cast")) } else { Ok(object) }
+}
+
 fn load_object(
+    object: &[u8],
     btf: &aya::Btf,
     globals: &Globals,
     offsets: &Offsets,
@@ -255,5 +280,25 @@ fn load_object(
     for (name, bytes) in sizes {
         loader.map_max_entries(name, *bytes);
     }
-    Ok(loader.load(OBJECT)?)
+    Ok(loader.load(object)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_of_the_cast_is_given_its_number() {
+        let other = [0x85, 0, 0, 0, 14, 0, 0, 0];
+        let object = [CAST_TO_READABLE, other, CAST_TO_READABLE].concat();
+        let called = with_cast(&object, Some(0x0001_2345)).unwrap();
+        assert_eq!(
+            called,
+            [[0x85, 0x20, 0, 0, 0x45, 0x23, 1, 0], other, [0x85, 0x20, 0, 0, 0x45, 0x23, 1, 0]].concat()
+        );
+        let moved = with_cast(&object, None).unwrap();
+        assert_eq!(moved[..8], [0xbf, 0x10, 0, 0, 0, 0, 0, 0]);
+        assert!(matches!(with_cast(&other, Some(1)), Err(LoadError::Missing(_))));
+        assert!(with_cast(OBJECT, Some(1)).is_ok(), "the object that is embedded has such calls");
+    }
 }

@@ -23,6 +23,8 @@ pub use load::{Kernel, LoadError, LoadOptions, Wanted};
 /// The part of a kernel's BTF that the agent looks at, for tests on other kernels.
 pub fn reduced(btf: &btf::Btf) -> Vec<u8> {
     let enums = offsets::ENUMS.map(str::to_owned);
-    let names: Vec<_> = features::names().chain(enums).chain(programs::attach_points()).collect();
+    let cast = offsets::CAST.to_owned();
+    let names: Vec<_> =
+        features::names().chain(enums).chain([cast]).chain(programs::attach_points()).collect();
     btf.reduced(&names)
 }

@@ -72,10 +72,19 @@ fn resolve(btf: &Btf, field: &FieldSpec) -> Result<u32, String> {
 }
 
 /// The enums that globals are taken from, here and in `load`.
-pub(super) const ENUMS: [&str; 3] = ["bpf_func_id", "sock_flags", "cgroup_subsys_id"];
+pub(super) const ENUMS: [&str; 4] = ["bpf_func_id", "sock_flags", "cgroup_subsys_id", "bpf_features"];
+
+/// Makes any address readable by plain loads, since 6.17, and says so in `enum bpf_features` (kernel/bpf/verifier.c).
+pub(super) const CAST: &str = "bpf_rdonly_cast";
 
 /// `SOCK_BINDPORT_LOCK` is 8 (include/net/sock.h): the fourth bit of `sk_userlocks`.
 const BINDPORT_LOCK: u32 = 3;
+
+/// The number of `bpf_rdonly_cast`, where it takes an address without a type.
+pub fn cast(btf: &Btf) -> Option<u32> {
+    btf.enumerator("bpf_features", "BPF_FEAT_RDONLY_CAST_TO_VOID")?;
+    btf.function(CAST)
+}
 
 /// The globals that follow from BTF alone; scope, rings and cgroup layout are the caller's.
 pub fn globals_from(btf: &Btf) -> Globals {
@@ -84,6 +93,7 @@ pub fn globals_from(btf: &Btf) -> Globals {
         EXIT_HAS_GROUP_DEAD: u32::from(btf.tracepoint_arity("sched_process_exit") >= Some(2)),
         // The helper's id is an enumerator of `enum bpf_func_id` in every kernel that has it.
         CURRENT_IS_TYPED: u32::from(btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()),
+        CAST_IS_FREE: u32::from(cast(btf).is_some()),
         SOCK_CGROUP_IS_POINTER: u32::from(pointer),
         SOCK_BOUND_BIT: btf.first_bit("sock", "sk_userlocks").map_or(ABSENT, |first| first + BINDPORT_LOCK),
         SOCK_DONE_BIT: btf.enumerator("sock_flags", "SOCK_DONE").unwrap_or(1) as u32,

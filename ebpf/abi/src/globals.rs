@@ -9,6 +9,16 @@ pub const MAX_SCOPE_DEPTH: u32 = 64;
 /// bounded write provably inside.
 pub const SCRATCH_BYTES: usize = 20 * 1024;
 
+/// The call of `bpf_rdonly_cast` in the object's code, as its eight bytes: a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`,
+/// include/uapi/linux/bpf.h) whose number is none. The agent puts the kernel's number there, or an instruction that the
+/// verifier never comes to.
+pub const CAST_TO_READABLE: [u8; 8] = {
+    let number = CAST_NUMBER.to_le_bytes();
+    [0x85, 0x20, 0, 0, number[0], number[1], number[2], number[3]]
+};
+/// What stands for the function's number in [`CAST_TO_READABLE`].
+pub const CAST_NUMBER: u32 = 0x7a51_e4ca;
+
 /// The globals: name, type, value in the object, meaning.
 #[macro_export]
 macro_rules! for_each_global {
@@ -23,6 +33,7 @@ macro_rules! for_each_global {
             (WAKE_BULK, u32, 65536, "every how many bytes of a bulk ring user space is woken: a power of two");
             (EXIT_HAS_GROUP_DEAD, u32, 0, "1 if `sched_process_exit` passes `group_dead` (6.18)");
             (CURRENT_IS_TYPED, u32, 0, "1 if `bpf_get_current_task_btf` exists (5.11)");
+            (CAST_IS_FREE, u32, 0, "1 if `bpf_rdonly_cast` makes any address readable by plain loads (6.17): see [`CAST_TO_READABLE`](crate::CAST_TO_READABLE)");
             (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");
             (SELF_PORT, u32, 0, "the tcp iterator shows sockets of this port in any scope: the agent's self-test; 0 = none");
             (SOCK_BOUND_BIT, u32, u32::MAX, "where `struct sock` says that the port was chosen by bind, in bits from its start; MAX = nowhere");

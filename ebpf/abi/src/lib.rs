@@ -23,7 +23,7 @@ mod offsets;
 pub mod syscall;
 pub mod tcp;
 
-pub use globals::{BULK_RINGS, Globals, MAX_SCOPE_DEPTH, SCRATCH_BYTES};
+pub use globals::{BULK_RINGS, CAST_NUMBER, CAST_TO_READABLE, Globals, MAX_SCOPE_DEPTH, SCRATCH_BYTES};
 pub use header::{Header, Namespaces, Tail, TaskKey};
 pub use hook::{Attach, Entry, Hook, HookKind};
 pub use ledger::{LOSS_REASONS, Ledger, Loss, SensorLedger};

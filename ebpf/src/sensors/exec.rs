@@ -21,6 +21,7 @@ use crate::{
     filter,
     kernel::{Ptr, field, get, get_at},
     maps::{EXEC_SCRATCH, SEED_SCRATCH},
+    path::Scratch,
     process, task,
 };
 
@@ -35,7 +36,7 @@ pub fn exec(ctx: BtfTracePointContext) -> i32 {
     let Some(header) = emit::header(Sensor::Exec, Op::Exec as u8) else { return 0 };
     let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(0) else { return 0 };
     let out = scratch.cast::<u8>();
-    let fixed_and_paths = process::capture(task, header, out);
+    let fixed_and_paths = process::capture(task, header, out, Scratch::Exec);
     let record = out.cast::<ExecRecord>();
 
     let (start, total) = process::arguments(task);
@@ -126,7 +127,7 @@ pub extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
         seq: u32::from(own),
         boot_ns: now(),
     };
-    let len = process::capture(task, header, out);
+    let len = process::capture(task, header, out, Scratch::Seed);
     let (_, total) = process::arguments(task);
     // SAFETY: the scratch holds a whole ExecRecord.
     unsafe { (*out.cast::<ExecRecord>()).args_bytes = total };

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use tarsier_abi::{
     ABSENT, Sensor,
     syscall::{
-        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, Filter, Known,
+        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, Known,
         NO_ARGUMENT, NOT_A_PATH, Name, PartKind, RECIPES, Recipe, Subject, SyscallRecord, WRITES, X32_BIT,
         class, flag,
     },
@@ -24,10 +24,11 @@ use crate::{
     access::{Access, Typed, Untyped},
     capture::Capture,
     descriptor, emit, filter,
-    kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe},
+    kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe, peek_two},
     maps::{CALL_TABLE, SYSCALL_SCRATCH},
     path::Place,
-    pushed, task,
+    pushed::{self, Alternatives},
+    task,
 };
 
 /// `TS_COMPAT` (arch/x86/include/asm/thread_info.h): the present call is a 32-bit one.
@@ -128,9 +129,6 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
     // SAFETY (each write): the record's place in the scratch, aligned, has room for it.
     unsafe {
         (&raw mut (*record).header.op).write_volatile(call as u8);
-        (&raw mut (*record).task).write(task::key(task));
-        (&raw mut (*record).ret).write(ret);
-        (&raw mut (*record).tid).write(bpf_get_current_pid_tgid() as u32);
         (&raw mut (*record).flags).write_volatile(if is_compat { flag::COMPAT } else { 0 });
     }
     if is_compat {
@@ -142,49 +140,64 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
         // Flags, mode and resolve flags of `struct open_how` in place of the pointer to it and its size.
         capture.read_arguments::<3>(2, capture.argument(2));
     }
-    if let Some(filter) = pushed::filter_of(call, plan)
-        && !passes(capture, task, record, ret, filter)
-    {
+    let passes = passes(capture, task, record, ret, plan);
+    // Through memory: the compiler would make two of all that follows, one for calls without a filter.
+    capture.keep(0, u64::from(passes));
+    if capture.kept(0) == 0 {
         return;
+    }
+    // SAFETY (each write): as above.
+    unsafe {
+        (&raw mut (*record).task).write(task::key(task));
+        (&raw mut (*record).ret).write(ret);
+        (&raw mut (*record).tid).write(bpf_get_current_pid_tgid() as u32);
     }
     numbers(capture, record);
     about_descriptor(capture, task, record, ret);
     names(capture, task, record);
-    // In a loop of their own: what a walk begins with is then the same for the verifier whatever came before.
     for place in 0..kept::PLACES {
-        let (dentry, mnt) = (capture.kept(place * 2) as Ptr, capture.kept(place * 2 + 1) as Ptr);
-        if !dentry.is_null() {
-            let kind = [PartKind::Dir, PartKind::Dir2, PartKind::FilePath][place];
-            capture.path(kind, Place { dentry, mnt }, capture.root());
-        }
+        capture_kept(place as u64);
     }
-    // SAFETY: written above.
-    let op = unsafe { (&raw const (*record).header.op).read_volatile() };
     let Some(len) = capture.len() else { return };
-    let Some(header) = emit::header(Sensor::Syscall, op) else { return };
+    let Some(header) = emit::header(Sensor::Syscall, op(record)) else { return };
     // SAFETY: as above.
     unsafe { (&raw mut (*record).header).write(header) };
     // SAFETY: all of it was written.
     emit::output(Sensor::Syscall, unsafe { core::slice::from_raw_parts(capture.record(), len) });
 }
 
+/// Appends the path of a place that was kept. Global for the verifier's sake, as [`pushed::end_passes`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn capture_kept(place: u64) -> u64 {
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return 0 };
+    let capture = Capture::resumed(scratch.cast());
+    let kind = match place as usize {
+        kept::DIR => PartKind::Dir,
+        kept::DIR2 => PartKind::Dir2,
+        _ => PartKind::FilePath,
+    };
+    // Of four places one is never used: a mask is a bound that every verifier keeps.
+    let place = place as usize & 3;
+    let (dentry, mnt) = (capture.kept(place * 2) as Ptr, capture.kept(place * 2 + 1) as Ptr);
+    if !dentry.is_null() {
+        capture.path(kind, Place { dentry, mnt }, capture.root());
+    }
+    0
+}
+
 /// Whether a call may be what a rule is about.
 #[inline(always)]
-fn passes(
-    capture: Capture,
-    task: Untyped,
-    record: *mut SyscallRecord,
-    ret: i64,
-    filter: *const Filter,
-) -> bool {
+fn passes(capture: Capture, task: Untyped, record: *mut SyscallRecord, ret: i64, plan: u32) -> bool {
     let recipe = recipe(record);
     let access = match recipe.flags {
         NO_ARGUMENT => 0,
         WRITES => 1,
         at => capture.argument(at) as u32,
     };
-    let alternatives = pushed::alternatives(filter, class(access, ret < 0));
-    if alternatives == 0 {
+    let class = class(access, ret < 0);
+    let Some(alternatives) = Alternatives::of(op(record).into(), plan, class) else { return true };
+    if alternatives.is_empty() {
         return false;
     }
     let fd = if let Fd::First = recipe.fd { capture.argument(0) as i64 } else { ret };
@@ -196,10 +209,10 @@ fn passes(
             let known = if file.is_null() { 0 } else { u64::MAX };
             let head = Known { bits: descriptor::family_of(file).into(), known };
             let tail = Known { bits: ret as u64, known: u64::MAX };
-            pushed::holds(filter, alternatives, head, tail)
+            alternatives.hold(head, tail)
         }
         Subject::Path => {
-            if pushed::written_path(filter, alternatives, capture.argument(recipe.path.at)) {
+            if pushed::written_path(alternatives, capture.argument(recipe.path.at)) {
                 return true;
             }
             // What was not opened has no path but the written one.
@@ -207,19 +220,34 @@ fn passes(
                 Fd::Returned if ret >= 0 => descriptor::file(task, fd as u32),
                 _ => return false,
             };
-            capture.set_places(task.follow(&field::TASK_FS).address());
-            pushed::own_path(filter, alternatives, descriptor::place(file), capture.root())
+            let fs = task.follow(&field::TASK_FS).address();
+            own_path_passes(file as u64, fs as u64, alternatives.word()) != 0
         }
     }
+}
+
+/// The call under construction.
+#[inline(always)]
+fn op(record: *mut SyscallRecord) -> u8 {
+    // SAFETY: the caller's record, of which this much is written.
+    unsafe { (&raw const (*record).header.op).read_volatile() }
 }
 
 /// What of the call under construction is captured.
 #[inline(always)]
 fn recipe(record: *mut SyscallRecord) -> &'static Recipe {
-    // SAFETY: the caller's record, of which this much is written.
-    let call = unsafe { (&raw const (*record).header.op).read_volatile() };
     // SAFETY: within the table.
-    unsafe { &*RECIPE_OF.as_ptr().add(usize::from(call & 127)) }
+    unsafe { &*RECIPE_OF.as_ptr().add(usize::from(op(record) & 127)) }
+}
+
+/// Whether the path that a file has passes one of these alternatives of a call's filter. Global as
+/// [`capture_kept`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn own_path_passes(file: u64, fs: u64, alternatives: u64) -> u64 {
+    let (dentry, mnt) = peek_two::<8>(fs as Ptr, &field::FS_ROOT_DENTRY, &field::FS_ROOT_MNT);
+    let place = descriptor::place(file as Ptr);
+    pushed::own_path(Alternatives::from_word(alternatives), place, Place { dentry, mnt }).into()
 }
 
 /// The arguments that are carried as numbers.

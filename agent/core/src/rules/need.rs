@@ -129,6 +129,13 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
     while alternatives.len() > ALTERNATIVES {
         merge(&mut alternatives);
     }
+    // The fewer the faster.
+    let all = alternatives.clone();
+    alternatives.retain(|(alternative, classes)| {
+        !all.iter().any(|(other, others)| {
+            other != alternative && classes & !others == 0 && follows(alternative, other)
+        })
+    });
     if alternatives.iter().any(|(alternative, classes)| {
         *alternative == Alternative::default() && *classes == (1 << CLASSES) - 1
     }) {
@@ -137,6 +144,8 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
     let mut filter = Filter::NOTHING;
     for (place, (alternative, classes)) in alternatives.iter().enumerate() {
         filter.alternatives[place] = *alternative;
+        let begins_like_paths = (alternative.head ^ u64::from(b'/')) & alternative.head_mask & 0xff == 0;
+        filter.of_any_end |= u32::from(alternative.tail_mask == 0 && begins_like_paths) << place;
         for (class, bits) in filter.by_class.iter_mut().enumerate() {
             *bits |= (classes >> class & 1) << place;
         }
@@ -232,6 +241,11 @@ fn merge(alternatives: &mut Vec<(Alternative, u32)>) {
     let (_, classes) = alternatives.swap_remove(b);
     alternatives[a].0 = joined;
     alternatives[a].1 |= classes;
+}
+
+/// Whether one alternative holds wherever another does.
+fn follows(from: &Alternative, this: &Alternative) -> bool {
+    join(from, this) == *this
 }
 
 /// What two alternatives have in common, in whole bytes.

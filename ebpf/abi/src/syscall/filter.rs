@@ -41,7 +41,7 @@ impl Plan {
 impl Filter {
     /// A filter that nothing passes.
     pub const NOTHING: Self =
-        Self { by_class: [0; CLASSES], alternatives: [Alternative::ANYTHING; ALTERNATIVES] };
+        Self { by_class: [0; CLASSES], of_any_end: 0, alternatives: [Alternative::ANYTHING; ALTERNATIVES] };
 }
 
 impl Alternative {
@@ -59,6 +59,8 @@ impl Alternative {
 pub struct Filter {
     /// By [`class`]: the alternatives that are for it, one bit each.
     pub by_class: [u32; CLASSES],
+    /// Alternatives that hold of some paths of files whatever these end with, one bit each.
+    pub of_any_end: u32,
     /// The alternatives.
     pub alternatives: [Alternative; ALTERNATIVES],
 }
