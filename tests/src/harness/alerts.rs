@@ -34,6 +34,8 @@ pub struct Alerts {
     lines: Lines<Value>,
     /// All that has come.
     pub seen: Vec<Value>,
+    /// Events that had waited for something to be looked up when all was settled last.
+    waited: u64,
     itest: std::path::PathBuf,
     /// Where its rules are.
     pub files: tempfile::TempDir,
@@ -104,7 +106,7 @@ impl Alerts {
             }
         });
         let itest = context.itest.clone();
-        Ok(Self { agent, cgroup, receiver, lines, seen: Vec::new(), itest, files })
+        Ok(Self { agent, cgroup, receiver, lines, seen: Vec::new(), waited: 0, itest, files })
     }
 
     /// A process in the scope that makes the system calls it is told: see `workload::calls`.
@@ -145,6 +147,20 @@ impl Alerts {
     /// Waits for the alerts of all that `caller` has done so far: its calls are told in the order in which they return, so
     /// what has not come before the last one will not. The rules must have [`BARRIER`].
     pub fn settle(&mut self, caller: &mut Caller) -> anyhow::Result<()> {
+        self.barrier(caller)?;
+        // What waits for something to be looked up is told behind what came after it.
+        let ledger = self.agent.wait_ledger("event that waits no more", ARRIVAL, |ledger| {
+            Ok(ledger.count("tarsier_lookup_events_waiting", &[])? == 0)
+        })?;
+        let waited = ledger.count("tarsier_lookup_events_total", &[])?;
+        if std::mem::replace(&mut self.waited, waited) != waited {
+            self.barrier(caller)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a call that there is a rule for, and waits for its alert.
+    fn barrier(&mut self, caller: &mut Caller) -> anyhow::Result<()> {
         let is_barrier = |alert: &Value| alert["rule"] == "barrier";
         caller.call("umount2 \"/nowhere/barrier\" 0")?;
         let mut has_come = false;

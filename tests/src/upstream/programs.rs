@@ -1,6 +1,6 @@
 //! Rules about programs that are started.
 
-use super::row::{Act, But, Place, Row, calls, capable, container, host};
+use super::row::{Act, But, Place, Row, calls, capable, container, host, privileged};
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(
@@ -40,11 +40,10 @@ pub(super) const ROWS: &[Row] = &[
     ]),
     Row::new(
         "System user interactive",
-        host("/as/sshd '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
-        host("/as/worker '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
-        &[("proc.name", "id"), ("user.name", "daemon"), ("user.uid", "1")],
-    )
-    .but(But::Lacks { field: "user.name", of: "evt.type = execve and proc.name = id and user.uid = 1" }),
+        container("/as/sshd '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
+        container("/as/worker '/bin/su -s /bin/sh daemon -c \"/bin/id -u\"'"),
+        &[("proc.name", "id"), ("user.name", "daemon"), ("user.uid", "1"), ("proc.pname", "sshd")],
+    ),
     Row::new(
         "Terminal shell in container",
         Act { place: Place::Terminal, what: "/bin/sh -c /bin/true" },
@@ -90,11 +89,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::new(
         "Debugfs Launched in Privileged Container",
+        privileged("/as/debugfs :"),
         capable("/as/debugfs :"),
-        container("/as/debugfs :"),
-        &[("proc.name", "debugfs")],
-    )
-    .but(But::Lacks { field: "container.privileged", of: "evt.type = execve and proc.name = debugfs" }),
+        &[("proc.name", "debugfs"), ("proc.cmdline", "debugfs /as/debugfs :")],
+    ),
     Row::new(
         "Find AWS Credentials",
         host("/bin/grep aws_secret_access_key /root/.aws/credentials"),
@@ -185,24 +183,21 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::new(
         "Launch Privileged Container",
-        Act { place: Place::StartCapable, what: "/bin/true privileged" },
-        Act { place: Place::Start, what: "/bin/true privileged" },
-        &[("proc.cmdline", "true privileged")],
-    )
-    .but(But::Lacks {
-        field: "container.privileged",
-        of: "evt.type = execve and proc.cmdline = 'true privileged'",
-    }),
+        Act { place: Place::StartPrivileged, what: "/bin/sleep 1001" },
+        Act { place: Place::StartCapable, what: "/bin/sleep 1001" },
+        &[("proc.cmdline", "sleep 1001"), ("proc.name", "sleep"), ("proc.pname", "null")],
+    ),
     Row::new(
         "Launch Excessively Capable Container",
-        Act { place: Place::StartCapable, what: "/bin/true capable" },
-        Act { place: Place::Start, what: "/bin/true capable" },
+        Act { place: Place::StartCapable, what: "/bin/sleep 1002" },
+        Act { place: Place::StartTrusted, what: "/bin/sleep 1002" },
         &[
-            ("proc.cmdline", "true capable"),
+            ("proc.cmdline", "sleep 1002"),
             ("thread.cap_permitted", "*CAP_SYS_ADMIN*"),
             ("proc.pname", "null"),
         ],
-    ),
+    )
+    .nor(&[Act { place: Place::Start, what: "/bin/sleep 1002" }]),
     Row::new(
         "Program run with disallowed http proxy env",
         host("! HTTP_PROXY=http://127.0.0.1:1 /bin/wget http://127.0.0.1:2/"),
@@ -243,11 +238,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::new(
         "Mount Launched in Privileged Container",
+        privileged("/bin/mount -t tmpfs none /srv"),
         capable("/bin/mount -t tmpfs none /srv"),
-        capable("/bin/mount"),
         &[("proc.name", "mount"), ("proc.cmdline", "mount -t tmpfs none /srv")],
-    )
-    .but(But::Lacks { field: "container.privileged", of: "evt.type = execve and proc.name = mount" }),
+    ),
     Row::new(
         "Launch Ingress Remote File Copy Tools in Container",
         container("/as/curl : -o /tmp/file"),

@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) fields: &'static [Field],
     /// The same by other ways: other calls, other paths to the same file, other branches of the condition.
     pub(super) also: &'static [(Act, &'static [Field])],
+    /// More that is near.
+    pub(super) nor: &'static [Act],
     /// Why it does not tell of the action, if it does not.
     pub(super) but: Option<But>,
 }
@@ -51,6 +53,8 @@ pub(super) enum Place {
     Container,
     /// A shell in a container with further ones: [`super::stage::MORE`].
     Capable,
+    /// A shell in one that is privileged.
+    Privileged,
     /// A session of its own in the first container: the words of a command.
     Session,
     /// The same on a terminal.
@@ -59,6 +63,10 @@ pub(super) enum Place {
     Start,
     /// The start of one with more capabilities.
     StartCapable,
+    /// The start of one with all of them and nothing hidden, as `privileged: true` in a pod's spec.
+    StartPrivileged,
+    /// As `StartCapable`, of an image that rules take for a trusted one.
+    StartTrusted,
     /// A program called `nginx` that has run for six seconds: a system call, as `workload calls` takes it.
     Aged,
 }
@@ -66,12 +74,17 @@ pub(super) enum Place {
 impl Row {
     /// A rule that tells.
     pub(super) const fn new(rule: &'static str, action: Act, near: Act, fields: &'static [Field]) -> Self {
-        Self { rule, action, near, fields, also: &[], but: None }
+        Self { rule, action, near, fields, also: &[], nor: &[], but: None }
     }
 
     /// One that tells of more.
     pub(super) const fn also(self, also: &'static [(Act, &'static [Field])]) -> Self {
         Self { also, ..self }
+    }
+
+    /// One that does not tell of more.
+    pub(super) const fn nor(self, nor: &'static [Act]) -> Self {
+        Self { nor, ..self }
     }
 
     /// One that does not.
@@ -90,6 +103,10 @@ pub(super) const fn container(what: &'static str) -> Act {
 
 pub(super) const fn capable(what: &'static str) -> Act {
     Act { place: Place::Capable, what }
+}
+
+pub(super) const fn privileged(what: &'static str) -> Act {
+    Act { place: Place::Privileged, what }
 }
 
 /// The test binary under a name, as it makes system calls: see `workload::calls`.

@@ -92,7 +92,9 @@ pub(super) fn tell(context: &Context, file: &str) -> anyhow::Result<()> {
     symlink(path_of(context, file)?, folder.join("1.yaml"))?;
     std::fs::write(folder.join("2.yaml"), own_rules(&rows))?;
     let runtime = Runtime::of_image(context, image::image()?)?;
-    let alerts = Alerts::adding(context, Cgroup::new("upstream")?, &folder, files, &["container.id"])?;
+    let cgroup = Cgroup::new("upstream")?;
+    let sections = format!("host: {{ runc: [{}] }}\n", runtime.state().display());
+    let alerts = Alerts::configured(context, cgroup, &folder, files, &["container.id"], &sections)?;
     let mut run = Run::new(context, &runtime, alerts)?;
     run.expects(&rules, &rows)?;
     let mut failures = String::new();
@@ -141,15 +143,17 @@ impl<'a> Run<'a> {
 
     /// Holds a rule to its row: how it was held to it.
     fn hold(&mut self, rule: &Rule, row: &Row) -> anyhow::Result<String> {
-        let before = self.alerts.seen.len();
-        self.stage.act(row.near).context("what is near")?;
-        let told = self.since(before, row.rule)?;
-        ensure!(told.is_empty(), "{} is only near, and told: {told:#?}", row.near.what);
+        for near in [row.near].iter().chain(row.nor) {
+            let before = self.alerts.seen.len();
+            self.stage.act(*near).with_context(|| near.what)?;
+            let told = self.since(before, row.rule)?;
+            ensure!(told.is_empty(), "{} is only near, and told: {told:#?}", near.what);
+        }
         let Some(but) = row.but else {
             for (act, fields) in [(row.action, row.fields)].iter().chain(row.also) {
                 self.tells(row.rule, *act, fields)?;
             }
-            return Ok(format!("told of {}", 1 + row.also.len()));
+            return Ok(format!("told of {}, not of {}", 1 + row.also.len(), 1 + row.nor.len()));
         };
         let before = self.alerts.seen.len();
         self.stage.act(row.action).context("the action")?;

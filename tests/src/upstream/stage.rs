@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::mount::MountFlags;
+use serde_json::json;
 
 use super::row::{Act, Place};
 use crate::containers::{id, in_pod};
@@ -21,24 +22,20 @@ use crate::harness::terminal::Terminal;
 use crate::runner::Context;
 
 /// What container runtimes leave to root in a container (containerd, oci/spec.go, `defaultUnixCaps`).
-const USUAL: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
+const USUAL: &str =
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE
+    SYS_CHROOT KILL AUDIT_WRITE";
 /// What the capable ones have beside.
-pub(super) const MORE: [&str; 3] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_MODULE"];
+const MORE: &str = "NET_ADMIN SYS_ADMIN SYS_MODULE";
+/// What is left, as far as runtimes know it (Linux 3.16).
+const REST: &str =
+    "DAC_READ_SEARCH LINUX_IMMUTABLE NET_BROADCAST IPC_LOCK IPC_OWNER SYS_RAWIO SYS_PTRACE SYS_PACCT
+    SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG LEASE AUDIT_CONTROL MAC_OVERRIDE MAC_ADMIN SYSLOG
+    WAKE_ALARM BLOCK_SUSPEND AUDIT_READ";
+/// An image that Falco's rules trust with capabilities.
+const TRUSTED: &str = "docker.io/calico/node:v3.30.2";
+/// One that they do not know.
+const UNKNOWN: &str = "registry.example/shop/web:1.2";
 /// Addresses of the host's and of the capable container's loopback: one of documentation (RFC 5737), and where clouds
 /// answer for their machines. What is sent to a second network of documentation is never answered.
 const ADDRESSES: &str = "/bin/ip link set lo up; /bin/ip address add 203.0.113.7/32 dev lo;
@@ -56,8 +53,9 @@ pub(super) struct Stage<'a> {
     aged_since: Instant,
     first: Inside<'a>,
     capable: Inside<'a>,
-    /// Containers started so far.
-    containers: usize,
+    privileged: Inside<'a>,
+    /// Those that were started later.
+    further: Vec<Container<'a>>,
     // Mount points of what runs outside.
     _layers: [Layers; 2],
 }
@@ -90,11 +88,23 @@ impl<'a> Stage<'a> {
         let command = in_jail(&layers[1], &["/bin/unshare", "-n", "/bin/sh"])?;
         let mut host = Shell::start(command, layers[1].upper()).context("outside of containers")?;
         let group = alerts.cgroup.path().to_owned();
-        let first = Inside::new(runtime, &group, 1, &USUAL)?;
-        let mut capable = Inside::new(runtime, &group, 2, &more())?;
+        let first = Inside::new(runtime, &group, 1, Kind::Usual)?;
+        let mut capable = Inside::new(runtime, &group, 2, Kind::Capable)?;
+        let privileged = Inside::new(runtime, &group, 3, Kind::Privileged)?;
         host.run(ADDRESSES)?;
         capable.shell.run(ADDRESSES)?;
-        Ok(Self { runtime, group, host, aged, aged_since, first, capable, containers: 2, _layers: layers })
+        Ok(Self {
+            runtime,
+            group,
+            host,
+            aged,
+            aged_since,
+            first,
+            capable,
+            privileged,
+            further: Vec::new(),
+            _layers: layers,
+        })
     }
 
     /// Does it. It has been done when this returns; the answer is the `container.id` that it was done in.
@@ -114,6 +124,7 @@ impl<'a> Stage<'a> {
             }
             Place::Container => self.first.shell.run(act.what).map(|()| 1)?,
             Place::Capable => self.capable.shell.run(act.what).map(|()| 2)?,
+            Place::Privileged => self.privileged.shell.run(act.what).map(|()| 3)?,
             Place::Session => {
                 let mut command = self.first.container.session(&[], &words);
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -124,25 +135,60 @@ impl<'a> Stage<'a> {
                 let child = terminal.run(self.first.container.session(&["--tty"], &words))?;
                 succeeds(child).map(|()| 1)?
             }
-            Place::Start => self.start(&USUAL, &words)?,
-            Place::StartCapable => self.start(&more(), &words)?,
+            Place::Start => self.start(Kind::Usual, &words)?,
+            Place::StartCapable => self.start(Kind::Capable, &words)?,
+            Place::StartPrivileged => self.start(Kind::Privileged, &words)?,
+            Place::StartTrusted => self.start(Kind::Trusted, &words)?,
         };
         Ok(id(number)[..12].to_owned())
     }
 
-    /// Runs a further container to its end: its number.
-    fn start(&mut self, capabilities: &[&str], words: &[&str]) -> anyhow::Result<usize> {
-        self.containers += 1;
-        let id = id(self.containers);
-        let shape = Shape { capabilities, ..Shape::default() };
-        let ran = self.runtime.shaped(shape, &id, &self.group.join(in_pod(&id)), words)?.run()?;
-        ensure!(ran.code == Some(0), "it ended with {:?}: {}", ran.code, ran.stdout);
-        Ok(self.containers)
+    /// Starts a further container, which lives on: what the runtime has of it, it has as long. Its number.
+    fn start(&mut self, kind: Kind, words: &[&str]) -> anyhow::Result<usize> {
+        let number = 4 + self.further.len();
+        let container = describe(self.runtime, &self.group, number, kind, words)?;
+        container.start()?;
+        self.further.push(container);
+        Ok(number)
     }
 }
 
-fn more() -> Vec<&'static str> {
-    [&USUAL[..], &MORE].concat()
+/// What is special about a container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Usual,
+    Capable,
+    Privileged,
+    Trusted,
+}
+
+/// A container by its number, of a pod, as containerd describes one to runc (internal/cri/annotations).
+fn describe<'a>(
+    runtime: &'a Runtime,
+    group: &Path,
+    number: usize,
+    kind: Kind,
+    words: &[&str],
+) -> anyhow::Result<Container<'a>> {
+    let named = |names: &[&str]| -> Vec<_> {
+        let names = names.iter().flat_map(|names| names.split_whitespace());
+        names.map(|name| format!("CAP_{name}")).collect()
+    };
+    let effective = named(if kind == Kind::Usual { &[USUAL] } else { &[USUAL, MORE] });
+    let effective: Vec<_> = effective.iter().map(String::as_str).collect();
+    let id = id(number);
+    let shape = Shape { capabilities: &effective, ..Shape::default() };
+    runtime.changed(shape, &id, &group.join(in_pod(&id)), words, |spec| {
+        if kind == Kind::Privileged {
+            // Of all that may be given, root of this machine need not have every one to give.
+            spec["process"]["capabilities"]["bounding"] = json!(named(&[USUAL, MORE, REST]));
+        }
+        spec["annotations"] = json!({
+            "io.kubernetes.cri.container-name": "web",
+            "io.kubernetes.cri.container-type": "container",
+            "io.kubernetes.cri.image-name": if kind == Kind::Trusted { TRUSTED } else { UNKNOWN },
+        });
+    })
 }
 
 fn succeeds(mut child: std::process::Child) -> anyhow::Result<()> {
@@ -152,9 +198,8 @@ fn succeeds(mut child: std::process::Child) -> anyhow::Result<()> {
 }
 
 impl<'a> Inside<'a> {
-    fn new(runtime: &'a Runtime, group: &Path, number: usize, capabilities: &[&str]) -> anyhow::Result<Self> {
-        let (id, shape) = (id(number), Shape { capabilities, ..Shape::default() });
-        let container = runtime.shaped(shape, &id, &group.join(in_pod(&id)), &["/bin/sleep", "1000"])?;
+    fn new(runtime: &'a Runtime, group: &Path, number: usize, kind: Kind) -> anyhow::Result<Self> {
+        let container = describe(runtime, group, number, kind, &["/bin/sleep", "1000"])?;
         container.start()?;
         let shell = Shell::start(container.session(&[], &["/bin/sh"]), container.written())
             .with_context(|| format!("in container {number}"))?;
