@@ -17,6 +17,7 @@
 
 mod alerts;
 mod background;
+mod births;
 mod desk;
 mod engine;
 mod falco;
@@ -61,6 +62,7 @@ use crate::kernel::{Kernel, LoadOptions, Wanted};
 use crate::rules::Active;
 
 use background::Background;
+use births::Births;
 pub use desk::Desk;
 use engine::{Engine, Surroundings};
 use held_back::HeldBack;
@@ -94,6 +96,7 @@ struct Pipeline {
     asleep: Asleep,
     sweep: Sweep,
     inquiries: Inquiries,
+    births: Births,
     /// Lines on their way to standard output.
     lines: Option<Outbox>,
     /// The agent's own log, on its way to standard error.
@@ -217,6 +220,7 @@ fn run_into(
         .map(|active| Rules::new(config, active, &surroundings.identity.host_name, surroundings.answers))
         .transpose()?;
     let inquiries = Inquiries::new(&config.host, waiter.waker());
+    let births = Births::new(config, &waiter);
     let started = Instant::now();
     let mut pipeline = Pipeline {
         kernel,
@@ -230,6 +234,7 @@ fn run_into(
         clock,
         asleep: Asleep::new(),
         inquiries,
+        births,
         sweep: Sweep::new(config.flows.interval.into(), started),
         lines,
         log,
@@ -337,6 +342,8 @@ impl Pipeline {
             } else {
                 self.wakeups.timer += 1;
             }
+            let asks = self.feed.engine.stages.rules.as_ref().is_some_and(|rules| rules.asks_runtimes);
+            self.births.look(asks);
             self.inquiries.take(&mut self.feed);
             let drained = self.cycle();
             self.inquiries.ask(&mut self.feed);
@@ -347,6 +354,7 @@ impl Pipeline {
             self.keep_within_memory(desk);
             desk.answer(|question| self.answer(question));
             pause = self.pace.after(drained);
+            pause = self.births.hurry(pause);
         }
     }
 

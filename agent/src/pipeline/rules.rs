@@ -43,7 +43,7 @@ pub(super) struct Rules {
     pub(super) known: Known,
     waiting: Waiting,
     /// A rule asks for what runtimes say of containers.
-    asks_runtimes: bool,
+    pub(super) asks_runtimes: bool,
     /// When the present drain cycle began, boot ns.
     now_ns: u64,
     /// Events evaluated so far.

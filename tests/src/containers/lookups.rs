@@ -1,12 +1,15 @@
 //! What no record says and rules ask for: what the runtime has of a container, and whom its users are.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{RUNC, id, in_pod};
 use crate::harness::alerts::Alerts;
@@ -16,6 +19,7 @@ use crate::runner::{Context, Test};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "lookups/say_what_the_runtime_has", needs: RUNC, run: runtime_facts },
+    Test { name: "lookups/a_short_life_is_looked_up", needs: RUNC, run: short_lives },
     Test { name: "lookups/users_are_the_containers_own", needs: RUNC, run: users },
     Test { name: "lookups/a_new_user_is_seen", needs: RUNC, run: a_new_user },
 ];
@@ -48,9 +52,16 @@ fn set_up(context: &Context, stem: &str) -> anyhow::Result<(Alerts, Runtime)> {
     let path = files.path().join("rules.yaml");
     fs::write(&path, RULES)?;
     let runtime = Runtime::new(context)?;
-    let sections = format!("host: {{ runc: [{}] }}\n", runtime.state().display());
+    let (runc, bundles) = (runtime.state().display(), bundles(&files));
+    fs::create_dir_all(bundles.join("test"))?;
+    let sections = format!("host: {{ runc: [{runc}], containerd: [{}] }}\n", bundles.display());
     let alerts = Alerts::configured(context, Cgroup::new(stem)?, &path, files, &[], &sections)?;
     Ok((alerts, runtime))
+}
+
+/// Where the agent looks for bundles as containerd keeps them.
+fn bundles(files: &TempDir) -> PathBuf {
+    files.path().join("bundles")
 }
 
 /// What a rule tells of a container.
@@ -148,6 +159,36 @@ fn runtime_facts(context: &Context) -> anyhow::Result<()> {
         let started = fields["container.start_ts"].as_u64().context("a time")?;
         ensure!((began_ns..=unix_ns()?).contains(&started), "started at {started}");
     }
+    nothing_was_late(&alerts)
+}
+
+/// Containers that are gone after one program, and all that the runtime has of them a moment later, as with containerd: it makes
+/// the bundle before, and removes it behind the container.
+fn short_lives(context: &Context) -> anyhow::Result<()> {
+    let (mut alerts, runtime) = set_up(context, "brief")?;
+    let namespace = bundles(&alerts.files).join("test");
+    let mut lives = Vec::new();
+    for number in 0..context.many(20) {
+        let id = id(number);
+        let group = alerts.cgroup.path().join(in_pod(&id));
+        let image = format!("registry.example/brief:{number}");
+        let container = runtime.changed(Shape::default(), &id, &group, &["/bin/true"], |spec| {
+            spec["annotations"] = json!({ "io.kubernetes.cri.image-name": image });
+        })?;
+        let link = namespace.join(&id);
+        symlink(container.bundle(), &link)?;
+        let began = Instant::now();
+        let ran = container.run()?;
+        fs::remove_file(link)?;
+        lives.push(u64::try_from(began.elapsed().as_millis())?);
+        ensure!(ran.code == Some(0), "true ended with {:?}", ran.code);
+        compare(&told(&mut alerts, "container", &id)?, &json!({ "container.image": image }))?;
+    }
+    lives.sort_unstable();
+    context.note(
+        "brief_containers",
+        json!({ "median_life_ms": lives[lives.len() / 2], "shortest_ms": lives[0] }),
+    );
     nothing_was_late(&alerts)
 }
 

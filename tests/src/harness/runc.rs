@@ -192,6 +192,11 @@ impl Container<'_> {
         &self.id
     }
 
+    /// Where its `config.json` is.
+    pub fn bundle(&self) -> &Path {
+        self.layers.path()
+    }
+
     /// Puts a file into its own layer, before it starts.
     pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
         let path = self.layers.path().join("upper").join(path.trim_start_matches('/'));

@@ -21,9 +21,12 @@ use super::root::{Root, Unread};
 
 mod docker;
 mod image;
+mod newcomers;
 mod oci;
 mod runc;
 mod storage;
+
+pub use newcomers::Newcomers;
 
 /// Most bytes of a file that describes one container.
 const DESCRIPTION: u64 = 4 << 20;

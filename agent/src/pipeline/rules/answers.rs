@@ -120,3 +120,6 @@ pub(super) fn asks_runtimes(active: &Active, alerts: &Alerts) -> bool {
     let mut outputs = on.map(|(place, _)| alerts.feeds(place));
     Feeds::of_conditions(&active.set).has_runtime() || outputs.any(Feeds::has_runtime)
 }
+
+#[cfg(test)]
+mod tests;
