@@ -79,6 +79,17 @@ impl<'a> SchemaAt<'a> {
         Self { here, ..self }
     }
 
+    /// The keys of which a map has exactly one, each with what belongs to it and its documentation; empty if it is no such
+    /// map.
+    pub(super) fn alternatives(self) -> Vec<(&'a str, Self, &'a str)> {
+        let variants = self.here["oneOf"].as_array().into_iter().flatten();
+        let variants = variants.filter_map(|variant| {
+            let (key, property) = variant["properties"].as_object()?.iter().next()?;
+            Some((key.as_str(), self.at(property), variant["description"].as_str().unwrap_or("")))
+        });
+        variants.collect()
+    }
+
     /// The values of an enum, each with its documentation; empty if it is none.
     pub(super) fn choices(self) -> Vec<(&'a str, &'a str)> {
         let plain = self.here["enum"].as_array().into_iter().flatten();
@@ -113,8 +124,10 @@ impl Walk<'_> {
 
     fn node(&mut self, node: &Node, schema: SchemaAt<'_>, path: &mut String) {
         let (schema, nullable) = schema.resolve();
+        let alternatives = schema.alternatives();
         match (&node.value, schema.type_name()) {
             (Value::Null, _) if nullable => {}
+            _ if !alternatives.is_empty() => self.one_of(node, &alternatives, path),
             (Value::Map(entries), "object") => self.map(entries, schema, path),
             (Value::List(items), "array") => {
                 for (index, item) in items.iter().enumerate() {
@@ -144,6 +157,25 @@ impl Walk<'_> {
                 self.report(node.at, path, format!("expected {wanted}, found {}", node.kind()), fix);
             }
         }
+    }
+
+    /// A map with one of these keys.
+    fn one_of(&mut self, node: &Node, alternatives: &[(&str, SchemaAt<'_>, &str)], path: &mut String) {
+        let keys: Vec<&str> = alternatives.iter().map(|(key, ..)| *key).collect();
+        let Value::Map(entries) = &node.value else {
+            let what = format!("expected a map, found {}", node.kind());
+            return self.report(node.at, path, what, format!("write one of these keys: {}", keys.join(", ")));
+        };
+        let [entry] = entries.as_slice() else {
+            let what = format!("expected one key, found {}", entries.len());
+            return self.report(node.at, path, what, format!("write one of these keys: {}", keys.join(", ")));
+        };
+        within(path, &format!(".{}", entry.key), |path| {
+            match alternatives.iter().find(|(key, ..)| *key == entry.key) {
+                Some((_, property, _)) => self.node(&entry.node, *property, path),
+                None => self.report(entry.key_at, path, "no such option".into(), suggest(&entry.key, &keys)),
+            }
+        });
     }
 
     fn map(&mut self, entries: &[Entry], schema: SchemaAt<'_>, path: &mut String) {

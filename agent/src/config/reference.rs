@@ -77,6 +77,17 @@ fn rows(page: &mut String, path: &str, schema: SchemaAt<'_>, defaults: &Json) ->
             // The default list may be empty: what an item leaves out is in the schema.
             rows(page, &format!("{path}[]"), items, &defaults_of(items))?;
         }
+        alternatives(page, &format!("{path}[]"), items)?;
+    }
+    Ok(())
+}
+
+/// The keys of which a map has one.
+fn alternatives(page: &mut String, path: &str, schema: SchemaAt<'_>) -> std::fmt::Result {
+    for (key, property, doc) in schema.alternatives() {
+        let path = format!("{path}.{key}");
+        writeln!(page, "| `{path}` | {} | not set | {} |", type_of(property), doc.replace('|', "\\|"))?;
+        alternatives(page, &path, property.resolve().0)?;
     }
     Ok(())
 }
@@ -110,6 +121,11 @@ fn type_of(schema: SchemaAt<'_>) -> String {
     if !choices.is_empty() {
         return choices.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     }
+    let alternatives: Vec<String> =
+        resolved.alternatives().iter().map(|(key, ..)| format!("`{key}`")).collect();
+    if !alternatives.is_empty() {
+        return format!("map with {}", alternatives.join(" or "));
+    }
     let here = resolved.here;
     let name = match (resolved.type_name(), here["format"].as_str()) {
         ("object", _) => "map of text".to_owned(),
@@ -117,6 +133,9 @@ fn type_of(schema: SchemaAt<'_>) -> String {
         ("string", Some("absolute-path")) => "absolute path".to_owned(),
         ("string", Some("output-field")) => "text or map of text".to_owned(),
         ("array", _) if resolved.at(&here["items"]).resolve().0.here["properties"].is_object() => {
+            "list of maps".to_owned()
+        }
+        ("array", _) if !resolved.at(&here["items"]).resolve().0.alternatives().is_empty() => {
             "list of maps".to_owned()
         }
         ("array", _) => format!("list of {}", type_of(resolved.at(&here["items"]))),

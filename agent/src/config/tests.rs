@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rules::{Named, Selection};
 
 /// With an empty environment.
 fn parse(source: &str, text: &str) -> Result<Loaded, ConfigError> {
@@ -223,5 +224,27 @@ proptest! {
                 prop_assert!(error.problems.iter().all(|problem| !problem.what.is_empty()));
             }
         }
+    }
+}
+
+#[test]
+fn rules_are_switched_by_maps_of_one_key() {
+    let text = "rules:\n  select:\n    - disable: {rule: 'Read*'}\n    - enable: {tag: host}\n";
+    let select = parse("t", text).unwrap().config.rules.select;
+    assert_eq!(
+        select,
+        [Selection::Disable(Named::Rule("Read*".into())), Selection::Enable(Named::Tag("host".into()))]
+    );
+    let text = "rules: {select: [x, {}, {enabel: {tag: a}}, {enable: {tag: 1}}, {enable: {tag: a}, disable: {tag: b}}]}";
+    let error = parse("t", text).unwrap_err().to_string();
+    for expected in [
+        "t:1:18: rules.select[0]: expected a map, found text\n    fix: write one of these keys: enable, disable",
+        "rules.select[1]: expected one key, found 0",
+        "rules.select[2].enabel: no such option\n    fix: did you mean `enable`?",
+        "rules.select[3].enable.tag: expected text, found ",
+        "rules.select[4]: expected one key, found 2",
+        "5 problems",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
     }
 }
