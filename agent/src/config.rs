@@ -7,6 +7,7 @@
 mod check;
 mod print;
 mod reference;
+mod reload;
 mod sections;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ mod births;
 mod desk;
 mod engine;
 mod falco;
+mod follow;
 mod guard;
 mod held;
 mod held_back;
@@ -65,6 +66,8 @@ use background::Background;
 use births::Births;
 pub use desk::Desk;
 use engine::{Engine, Surroundings};
+use follow::Follower;
+pub use follow::Origin;
 use held_back::HeldBack;
 use inquiries::{Inquiries, LAST_ANSWERS};
 use memory::Memory;
@@ -148,6 +151,8 @@ pub struct RunOptions {
     pub stop_after: Option<Duration>,
     /// Write a capture.
     pub record: Option<RecordOptions>,
+    /// Where the configuration came from, to be loaded anew when it changes.
+    pub origin: Option<Origin>,
 }
 
 /// What a run came to.
@@ -185,9 +190,15 @@ fn run_into(
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
     let active = Active::load(&config.rules, config.alerts.priority.into())?;
     // A capture is of one set of rules, or a replay would not tell what was told.
-    let follow = active.as_ref().filter(|_| target.is_none()).map(|active| active.digest.clone());
+    let may_change = target.is_none();
+    let rules = active.as_ref().map(|active| active.digest.clone());
     let wanted = active.as_ref().map(reload::wanted).unwrap_or_default();
-    let load = load_options(config, &hierarchy, &selftest, wanted, follow.is_some())?;
+    let load = load_options(config, &hierarchy, &selftest, wanted, may_change && rules.is_some())?;
+    let follower = (may_change && (rules.is_some() || options.origin.is_some())).then(|| Follower {
+        start: config.clone(),
+        origin: options.origin.clone(),
+        rules,
+    });
     let kernel = Kernel::load(&load)?;
     // Before anything else speaks: what cannot work at all is one line.
     kernel.require_core()?;
@@ -199,7 +210,7 @@ fn run_into(
     let ring_bytes = priority.size() + bulk.iter().map(Ring::size).sum::<u64>();
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
-    let runtime = Background::start(config, follow, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
+    let runtime = Background::start(config, follower, Arc::clone(&desk), Arc::clone(&stop), waiter.waker())?;
     let mut clock = UnixOffset::new();
     let surroundings = Surroundings {
         cpus: host::possible_cpus(),
@@ -349,7 +360,7 @@ impl Pipeline {
             self.inquiries.ask(&mut self.feed);
             // One at a time: the plan that is written must not be one that a program may still read.
             if let Some(reloaded) = runtime.reloaded() {
-                self.take_rules(reloaded);
+                self.take(reloaded);
             }
             self.keep_within_memory(desk);
             desk.answer(|question| self.answer(question));

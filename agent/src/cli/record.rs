@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let record =
         RecordOptions { path: args.file.clone(), max_bytes, force: args.force, anonymous: args.anonymous };
     let stop_after = args.capture.stop_after.map(Into::into);
-    let recorded = run::start(&loaded, &RunOptions { stop_after, record: Some(record) })?;
+    let recorded = run::start(&loaded, &RunOptions { stop_after, record: Some(record), origin: None })?;
     if let Some(Recorded { totals, bytes }) = recorded {
         let seconds = totals.duration_ns as f64 / 1e9;
         let why = if totals.size_limit { ", ended by --max-size" } else { "" };

@@ -1,6 +1,7 @@
 //! `tarsier run`: configuration file, then the command line over it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tarsier_abi::Sensor;
 
@@ -8,7 +9,7 @@ use super::{Exit, doctor, log};
 use crate::config::units::{Duration, Listen};
 use crate::config::{ConfigError, Loaded, LogLevel, Problem, Sensors, sensor_by_name};
 use crate::export::stdout::Format;
-use crate::pipeline::{self, Recorded, RunOptions};
+use crate::pipeline::{self, Origin, Recorded, RunOptions};
 
 /// Options of every command that captures. Each wins over the same option of the configuration file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -34,7 +35,7 @@ pub(super) struct Capture {
 }
 
 /// Options of `tarsier run`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) capture: Capture,
@@ -115,7 +116,11 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let loaded = args.load()?;
     let stop_after = args.capture.stop_after.map(Into::into);
-    start(&loaded, &RunOptions { stop_after, record: None })?;
+    let origin = args.capture.config.clone().map(|file| {
+        let args = args.clone();
+        Origin { file, load: Arc::new(move || Ok(args.load()?.config)) }
+    });
+    start(&loaded, &RunOptions { stop_after, record: None, origin })?;
     Ok(Exit::Ok)
 }
 

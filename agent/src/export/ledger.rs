@@ -76,6 +76,21 @@ impl Counts {
         self.dropped.iter().sum()
     }
 
+    /// Adds another ledger's items to these.
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { enqueued, sent, rejected, dropped, queued, in_flight, bytes_sent, requests, retries } =
+            other;
+        self.enqueued += enqueued;
+        self.sent += sent;
+        self.rejected += rejected;
+        self.dropped.iter_mut().zip(dropped).for_each(|(own, other)| *own += other);
+        self.queued += queued;
+        self.in_flight += in_flight;
+        self.bytes_sent += bytes_sent;
+        self.requests += requests;
+        self.retries += retries;
+    }
+
     /// The ledger's equation: what came in went out, was lost for a known cause, or is still here.
     pub fn balanced(&self) -> bool {
         self.enqueued == self.sent + self.rejected + self.dropped_total() + self.queued + self.in_flight

@@ -60,7 +60,7 @@ metrics! {
     RuleEvents Counter "tarsier_rule_events_total" [] "Events that rules were tried on.";
     RulesRunning Gauge "tarsier_rules_running" ["digest"] "Rules that run; the label names the set: SHA-256 of its files.";
     RulesLoaded Gauge "tarsier_rules_loaded_time_seconds" [] "When the rules that run were loaded, seconds since the epoch.";
-    RuleReloads Counter "tarsier_rule_reloads_total" ["outcome"] "Times that rules were loaded anew, by outcome: loaded, or failed (those before run on).";
+    RuleReloads Counter "tarsier_rule_reloads_total" ["outcome"] "Times that rules and configuration were loaded anew, by outcome: loaded, or failed (those before go on).";
     Lookups Counter "tarsier_lookups_total" ["about", "outcome"] "Looks at what rules ask about containers (container) and users (users) and no record says, by outcome: found, unchanged, cut (labels and mounts were too long), or why not: absent, unreadable, malformed, too_large, no_room (too many questions), no_memory, no_thread.";
     LookupEntries Gauge "tarsier_lookup_entries" ["about"] "Containers, and places with users, of which an answer is held.";
     LookupEvents Counter "tarsier_lookup_events_total" ["outcome"] "Events that waited for such an answer, by outcome: answered; late or no_room: rules were tried on them without it.";

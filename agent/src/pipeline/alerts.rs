@@ -15,7 +15,7 @@ use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::throttle::Throttle;
 
 use super::outlet::Outlet;
-use crate::export::alerts::{Addition, AlertsConfig, ConfigError};
+use crate::export::alerts::{Addition, AlertsConfig, ConfigError, GroupConfig, ThrottleConfig};
 use crate::ops::falco::FalcoSnapshot;
 use crate::ops::metrics::{Metric, Snapshot};
 
@@ -41,14 +41,19 @@ pub(super) struct Alerts {
     retired: VecDeque<Retired>,
     /// Of those that went before these, all together.
     forgotten: Counts,
+    limits: Limits,
     /// [`None`]: every alert is told.
     groups: Option<Groups<GroupKey>>,
     digest: String,
-    additions: Vec<Addition>,
-    /// What a rule begins with.
-    throttle: Option<Throttle>,
     /// Rules that had a number so far.
     numbered: u32,
+}
+
+/// How many alerts there may be.
+#[derive(Debug, Default)]
+struct Limits {
+    throttle: ThrottleConfig,
+    group: GroupConfig,
 }
 
 /// A rule as far as its alerts go.
@@ -134,25 +139,37 @@ impl Alerts {
         set: &Ruleset,
         digest: String,
     ) -> Result<Self, Vec<ConfigError>> {
-        let window_ns = u64::try_from(config.group.window.get().as_nanos()).unwrap_or(u64::MAX);
-        let groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
         let mut alerts = Self {
             rules: Vec::new(),
             retired: VecDeque::new(),
             forgotten: Counts::default(),
-            groups,
+            limits: Limits::default(),
+            groups: None,
             digest: String::new(),
-            additions: config.additions()?,
-            throttle: config.throttle.bucket(),
             numbered: 0,
         };
-        alerts.replace(set, digest);
+        alerts.replace(config, &config.additions()?, set, digest);
         Ok(alerts)
     }
 
-    /// The rules of another set in place of those so far. One that was there before, by name, goes on with its
-    /// counts, its throttle and its groups.
-    pub(super) fn replace(&mut self, set: &Ruleset, digest: String) {
+    /// The rules of another set in place of those so far, as another configuration has it; `additions` are what it adds to
+    /// outputs. A rule that was there before, by name, goes on with its counts, and with its throttle and its groups unless they
+    /// are others now.
+    pub(super) fn replace(
+        &mut self,
+        config: &AlertsConfig,
+        additions: &[Addition],
+        set: &Ruleset,
+        digest: String,
+    ) {
+        let limits = Limits { throttle: config.throttle.clone(), group: config.group.clone() };
+        let has_other_throttle = limits.throttle != self.limits.throttle;
+        let throttle = limits.throttle.bucket();
+        if limits.group != self.limits.group {
+            let window_ns = u64::try_from(limits.group.window.get().as_nanos()).unwrap_or(u64::MAX);
+            self.groups = (window_ns > 0).then(|| Groups::new(window_ns, GROUPS));
+        }
+        self.limits = limits;
         let before = self.retired.drain(..);
         let before = before.chain(self.rules.drain(..).map(|rule| (rule.name, rule.priority, rule.account)));
         let mut before: BTreeMap<String, (usize, Priority, Account)> = before
@@ -161,13 +178,15 @@ impl Alerts {
             .collect();
         for ready in &set.rules {
             let mut output = Output::new(&ready.output);
-            self.additions.iter().for_each(|addition| addition.add_to(&mut output, SOURCE, &ready.rule));
+            additions.iter().for_each(|addition| addition.add_to(&mut output, SOURCE, &ready.rule));
             let known = before.remove(&ready.rule.name);
-            let account = known.map(|(.., account)| account).unwrap_or_else(|| {
+            let mut account = known.map(|(.., account)| account).unwrap_or_else(|| {
                 self.numbered += 1;
-                let (counts, cost) = (Counts::default(), Cost::default());
-                Account { number: self.numbered, throttle: self.throttle, counts, cost }
+                Account { number: self.numbered, throttle, counts: Counts::default(), cost: Cost::default() }
             });
+            if has_other_throttle {
+                account.throttle = throttle;
+            }
             self.rules.push(Rule {
                 name: ready.rule.name.clone(),
                 description: ready.rule.description.clone(),

@@ -10,28 +10,38 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::follow::{Follower, Loaded};
 use super::outlet::Outlet;
 use super::{Desk, FLUSH};
 use crate::config::Config;
-use crate::export::alerts::Channels;
+use crate::export::alerts::{Change, Channels};
 use crate::export::otlp::OtlpExporter;
 use crate::host::identity;
 use crate::kernel::wait::Waker;
 use crate::ops::admin::AdminServer;
 use crate::ops::http::{HttpServer, Sources};
-use crate::rules::{self, Active};
+use crate::rules::Active;
 
 /// A running second thread.
 pub(super) struct Background {
     exits: Exits,
-    /// Rules that were loaded anew, or why they were not.
-    rules: mpsc::Receiver<Reloaded>,
+    /// What was loaded anew, or why it was not.
+    reloaded: mpsc::Receiver<Reloaded>,
     flush: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
-/// Rules, or why the files give none.
-pub(super) type Reloaded = anyhow::Result<Active>;
+/// What was loaded anew, or why nothing could be.
+pub(super) type Reloaded = anyhow::Result<Next>;
+
+/// What is to take the place of what was at the start, or of what was loaded before.
+pub(super) struct Next {
+    pub(super) config: Config,
+    /// None: there were no rules at the start.
+    pub(super) active: Option<Active>,
+    /// The channels that the configuration asks for, started.
+    pub(super) channels: Change,
+}
 
 /// The ways out that the thread runs.
 #[derive(Clone)]
@@ -46,11 +56,10 @@ pub(super) struct Exits {
 type Started = anyhow::Result<Exits>;
 
 impl Background {
-    /// Starts it; returns when the endpoint listens and the exporters run. Rules are loaded anew if those that run have the
-    /// digest `rules`.
+    /// Starts it; returns when the endpoint listens and the exporters run. What `follower` looks at is loaded anew.
     pub(super) fn start(
         config: &Config,
-        rules: Option<String>,
+        follower: Option<Follower>,
         desk: Arc<Desk>,
         stop: Arc<AtomicBool>,
         waker: Waker,
@@ -63,10 +72,8 @@ impl Background {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime.context("starting the IO thread") {
                 Ok(runtime) => {
-                    if let Some(running) = rules {
-                        runtime.spawn(reloading(config.clone(), running, reloads, waker.clone()));
-                    }
-                    runtime.block_on(serve(&config, desk, stop, waker, &started, flushed));
+                    let follow = follower.map(|follower| (follower, reloads));
+                    runtime.block_on(serve(&config, desk, stop, waker, &started, flushed, follow));
                     // Without waiting for a file system that stands still.
                     runtime.shutdown_background();
                 }
@@ -75,7 +82,7 @@ impl Background {
             }
         })?;
         let exits = starting.recv().context("the IO thread ended early")??;
-        Ok(Self { exits, rules: reloaded, flush, thread })
+        Ok(Self { exits, reloaded, flush, thread })
     }
 
     /// The ways out.
@@ -83,9 +90,9 @@ impl Background {
         &self.exits
     }
 
-    /// The next rules that were loaded anew, if there are any.
+    /// What was loaded anew next, if anything was.
     pub(super) fn reloaded(&self) -> Option<Reloaded> {
-        self.rules.try_recv().ok()
+        self.reloaded.try_recv().ok()
     }
 
     /// Flushes the exporters, says what could not be sent, and ends the thread.
@@ -106,6 +113,7 @@ async fn serve(
     waker: Waker,
     started: &mpsc::Sender<Started>,
     flushed: oneshot::Receiver<()>,
+    follow: Option<(Follower, mpsc::Sender<Reloaded>)>,
 ) {
     match open(config, &desk).await {
         Ok(servers) => {
@@ -113,6 +121,16 @@ async fn serve(
             // The receiver waits for exactly this message.
             let _ = started.send(Ok(exits.clone()));
             tokio::spawn(reopening(Arc::clone(&exits.alerts)));
+            if let Some((follower, reloads)) = follow {
+                let host_name = host_name(config);
+                tokio::spawn(reloading(
+                    follower,
+                    reloads,
+                    Arc::clone(&exits.alerts),
+                    host_name,
+                    waker.clone(),
+                ));
+            }
             tokio::spawn(signals(stop, waker));
             // The sender is dropped only when the pipeline gave up: flush then too.
             let _ = flushed.await;
@@ -142,8 +160,7 @@ async fn open(config: &Config, desk: &Arc<Desk>) -> anyhow::Result<Servers> {
     } else {
         None
     };
-    let host_name = identity::identity(&identity::facts(), config).host_name;
-    let alerts = Channels::start(&config.alerts, &host_name, &runtime).context("alerts")?;
+    let alerts = Channels::start(&config.alerts, &host_name(config), &runtime).context("alerts")?;
     let exits = Exits { otlp, alerts: Arc::new(alerts) };
     let http = match config.ops.listen.0 {
         None => None,
@@ -182,15 +199,30 @@ fn admin(config: &Config, desk: &Arc<Desk>) -> Option<AdminServer> {
     }
 }
 
-/// Hands rules that were loaded anew to the pipeline, and wakes it.
-async fn reloading(config: Config, running: String, reloads: mpsc::Sender<Reloaded>, waker: Waker) {
-    let floor = config.alerts.priority.into();
-    let tell = |reloaded| {
+/// The host's name as alerts say it.
+fn host_name(config: &Config) -> String {
+    identity::identity(&identity::facts(), config).host_name
+}
+
+/// Hands what was loaded anew to the pipeline, and wakes it.
+async fn reloading(
+    follower: Follower,
+    reloads: mpsc::Sender<Reloaded>,
+    channels: Arc<Channels>,
+    host_name: String,
+    waker: Waker,
+) {
+    let runtime = tokio::runtime::Handle::current();
+    let tell = |loaded: anyhow::Result<Loaded>| {
+        let reloaded = loaded.and_then(|Loaded { config, active }| {
+            let channels = channels.prepare(&config.alerts, &host_name, &runtime).context("alerts")?;
+            Ok(Next { config, active, channels })
+        });
         // It fails only when the pipeline has ended.
         let _ = reloads.send(reloaded);
         waker.wake();
     };
-    rules::follow(config.rules, floor, running, tell).await;
+    follower.run(tell).await;
 }
 
 /// SIGUSR1 is what log rotation for Falco sends. It must not end the agent; files need no telling, programs are started

@@ -20,8 +20,8 @@ use super::stages::Stages;
 use super::workload_metrics;
 use crate::capture::Time;
 use crate::config::Config;
-use crate::export::alerts::Channels;
 use crate::export::alerts::line::LineForm;
+use crate::export::alerts::{Change, Channels};
 use crate::export::otlp::OtlpExporter;
 use crate::export::stdout::{Outbox, PrintError, Printer, Style};
 use crate::export::{Batch, Counts, DropCause, Signal};
@@ -125,8 +125,7 @@ impl Outlet {
         sink: Sink,
         printer: Option<Printer<Lines>>,
     ) -> anyhow::Result<Self> {
-        let redaction = redaction(config);
-        let redactor = Redactor::new(&redaction).context("redaction.patterns")?;
+        let Redactors { lines, logs } = Redactors::new(config)?;
         let identity = &surroundings.identity;
         let limit = sink.exporter().map_or(BATCH_BYTES, OtlpExporter::max_request_bytes);
         let Time { boot_ns, unix_offset_ns } = surroundings.began;
@@ -135,8 +134,8 @@ impl Outlet {
             sink,
             printer,
             channels: Arc::default(),
-            logs: LogsEncoder::new(identity, Redactor::new(&redaction)?, limit),
-            redactor,
+            logs: LogsEncoder::new(identity, logs, limit),
+            redactor: lines,
             traces: TracesEncoder::new(identity, limit),
             metrics: MetricsEncoder::new(identity),
             labels: Vec::new(),
@@ -159,6 +158,33 @@ impl Outlet {
     /// The channels of alerts, for their accounts.
     pub(super) fn channels(&self) -> &Channels {
         &self.channels
+    }
+
+    /// Another configuration from here on: what is hidden, the channels of alerts, and how alerts look on standard output.
+    /// `lines` are those if nothing was printed so far.
+    pub(super) fn change(
+        &mut self,
+        config: &Config,
+        redactors: Redactors,
+        channels: Change,
+        alerts: Option<LineForm>,
+        lines: Option<Outbox>,
+    ) {
+        self.redactor = redactors.lines;
+        self.logs.set_redactor(redactors.logs);
+        self.channels.install(channels);
+        match (&mut self.printer, lines) {
+            (Some(printer), _) => printer.set_alerts(alerts),
+            (None, Some(lines)) => {
+                self.printer = Some(Printer::new(Box::new(lines), None, alerts, &config.output));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Whether anything is printed.
+    pub(super) fn prints(&self) -> bool {
+        self.printer.is_some()
     }
 
     /// Sets what boot time means for the reports to come: the wall clock may have stepped.
@@ -354,6 +380,22 @@ pub(super) fn log_counts(signal: &str, counts: &Counts) {
     let causes: Vec<_> = causes.map(|cause| format!("{} {}", counts.dropped(cause), cause.name())).collect();
     let (rejected, dropped) = (counts.rejected, causes.join(", "));
     tracing::warn!(signal, sent, rejected, dropped, "exported, with losses");
+}
+
+/// What hides secrets: in lines and alerts, and in logs.
+pub(super) struct Redactors {
+    lines: Redactor,
+    logs: Redactor,
+}
+
+impl Redactors {
+    /// # Errors
+    /// A pattern cannot be used.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+        let redaction = redaction(config);
+        let redactor = || Redactor::new(&redaction).context("redaction.patterns");
+        Ok(Self { lines: redactor()?, logs: redactor()? })
+    }
 }
 
 /// What the configuration hides.

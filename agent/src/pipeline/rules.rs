@@ -18,6 +18,7 @@ use super::held::{HeldEvent, Waiting};
 use super::known::{Known, Notes};
 use super::outlet::Outlet;
 use crate::config::Config;
+use crate::export::alerts::Addition;
 use crate::ops::falco::FalcoSnapshot;
 use crate::ops::metrics::{Metric, Snapshot};
 use crate::rules::Active;
@@ -141,10 +142,10 @@ impl Rules {
         self
     }
 
-    /// Another set in place of this one, from the next event on.
-    pub(super) fn replace(&mut self, active: Active) {
-        self.alerts.replace(&active.set, active.digest.clone());
-        self.asks_runtimes = answers::asks_runtimes(&active, &self.alerts);
+    /// Another set in place of this one, as another configuration has it, from the next event on.
+    pub(super) fn replace(&mut self, config: &Config, additions: &[Addition], active: Active) {
+        self.alerts.replace(&config.alerts, additions, &active.set, active.digest.clone());
+        (self.finder.matching, self.finder.cost) = (config.rules.matching, config.rules.cost);
         self.active = active;
         self.reloads += 1;
     }

@@ -11,11 +11,13 @@ use tarsier_core::rules::select::{Entry, Which};
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
     /// Rule files of Falco, and folders of them (all that ends in `.yaml` or `.yml` and not in
-    /// `.test.yaml` or `.test.yml`, by name), loaded as one set in
-    /// this order. None: no rules. They are loaded anew on SIGHUP and when they change (0.2 s after the last change, or 2 s after
-    /// the first; files in whose place another is renamed are never seen half); if nothing can be loaded, those before run on.
-    /// `select` and all else here is read at the start. Our own rules are `deploy/rules/tarsier.yaml` of the sources, to be
-    /// put into `/etc/tarsier/rules`.
+    /// `.test.yaml` or `.test.yml`, by name), loaded as one set in this order. None: no rules. Our own rules are
+    /// `deploy/rules/tarsier.yaml` of the sources, to be put into `/etc/tarsier/rules`.
+    ///
+    /// They and the configuration file are loaded anew on SIGHUP and when they change: 0.2 s after the last change (2 s after the first),
+    /// and not while somebody has a file open that was written to. Of the configuration `rules`, `alerts` and `redaction` change with
+    /// that, without the loss of an event or an alert; of everything else a line of the log says that it stays as it was. If something
+    /// cannot be loaded, all of it goes on as before. Whether there are rules at all is said at the start.
     pub files: Vec<PathBuf>,
     /// What becomes of an event that several rules match.
     pub matching: Matching,

@@ -5,12 +5,11 @@
 mod active;
 mod config;
 mod files;
-mod follow;
 mod report;
 mod watch;
 
 pub use active::Active;
 pub use config::{Matching, Named, RulesConfig, Selection};
 pub use files::{Files, is_tests, read};
-pub use follow::follow;
 pub use report::{Report, line_and_column, place, to_json, written};
+pub use watch::Watch;

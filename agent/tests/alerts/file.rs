@@ -10,7 +10,7 @@ use tarsier::export::alerts::{AlertsConfig, FileOutput};
 
 use crate::{config, counts, messages, narrow, overflow, sent, start, tell, until};
 
-fn to(path: &Path, keep_alive: bool) -> AlertsConfig {
+pub(crate) fn to(path: &Path, keep_alive: bool) -> AlertsConfig {
     let filename = path.to_path_buf();
     let file_output = FileOutput { enabled: true, filename, keep_alive, json_output: None };
     AlertsConfig { file_output, ..config() }

@@ -5,6 +5,7 @@
 
 #[path = "../exporters/authority.rs"]
 mod authority;
+mod change;
 mod file;
 mod http;
 mod program;

@@ -26,8 +26,11 @@ pub struct Agent {
     daemon: Daemon,
     metrics: SocketAddr,
     /// Holds the configuration file for as long as the agent may read it.
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
+
+/// The name of the configuration file.
+const CONFIG: &str = "tarsier.yaml";
 
 impl Agent {
     /// Starts `tarsier run` on the cgroup at `scope`, sending to `endpoint`, and waits until it is
@@ -78,7 +81,7 @@ impl Agent {
     pub fn spawn(context: &Context, scope: &Path, endpoint: &str) -> anyhow::Result<Self> {
         let (command, metrics, files) = command(context, Some(scope), endpoint, "", "none")?;
         let daemon = Daemon::spawn(command, Stdio::null(), READY, &context.log).context("the agent")?;
-        Ok(Self { daemon, metrics, _files: files })
+        Ok(Self { daemon, metrics, files })
     }
 
     /// As [`Agent::start_printing`], with the same pipe for its log, so that it cannot say when it is ready: waits
@@ -93,7 +96,7 @@ impl Agent {
         let (command, metrics, files) = command(context, Some(scope), endpoint, config, "json")?;
         let log = pipe.try_clone()?;
         let daemon = Daemon::spawn_silent(command, pipe.into(), log.into()).context("the agent")?;
-        let agent = Self { daemon, metrics, _files: files };
+        let agent = Self { daemon, metrics, files };
         let end = Instant::now() + READY_DEADLINE;
         while let Err(error) = agent.health() {
             if Instant::now() >= end {
@@ -117,12 +120,23 @@ impl Agent {
         change(&mut command);
         let daemon = Daemon::start_writing(command, stdout, READY, READY_DEADLINE, &context.log)
             .context("the agent")?;
-        Ok(Self { daemon, metrics, _files: files })
+        Ok(Self { daemon, metrics, files })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
+    }
+
+    /// Puts another configuration in the place of the present one, as editors do; `config` as for [`Agent::start`].
+    pub fn configure(&self, config: &str) -> anyhow::Result<()> {
+        let file = self.files.path().join(CONFIG);
+        let before = fs::read_to_string(&file)?;
+        // Where it serves its metrics stays in front.
+        let ops = before.lines().next().unwrap_or_default();
+        let new = file.with_extension("new");
+        fs::write(&new, format!("{ops}\n{config}"))?;
+        Ok(fs::rename(&new, &file)?)
     }
 
     /// An error if it has ended.
@@ -228,7 +242,7 @@ fn command(
 ) -> anyhow::Result<(Command, SocketAddr, tempfile::TempDir)> {
     let files = tempfile::tempdir()?;
     let metrics = tool::free_address()?;
-    let file = files.path().join("tarsier.yaml");
+    let file = files.path().join(CONFIG);
     let ops = format!("ops: {{ listen: \"{metrics}\", admin_socket: \"\", falco_metrics: true }}\n");
     fs::write(&file, ops + config)?;
     let mut command = Command::new(&context.agent);

@@ -20,6 +20,7 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Log {
     lines: Mutex<VecDeque<String>>,
+    more: Condvar,
 }
 
 impl Log {
@@ -33,6 +34,19 @@ impl Log {
             lines.pop_front();
         }
         lines.push_back(line);
+        drop(lines);
+        self.more.notify_all();
+    }
+
+    /// Waits until a line has `text` in it.
+    pub fn wait(&self, text: &str, deadline: Duration) -> anyhow::Result<()> {
+        let is_missing = |lines: &mut VecDeque<String>| !lines.iter().any(|line| line.contains(text));
+        let waited = self.more.wait_timeout_while(self.lock(), deadline, is_missing);
+        let (lines, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let has_come = lines.iter().any(|line| line.contains(text));
+        drop(lines);
+        anyhow::ensure!(has_come, "nobody wrote `{text}` within {deadline:?}:\n{}", self.tail(60).join("\n"));
+        Ok(())
     }
 
     /// Forgets everything.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{SCENE, SCENE_HERE};
+use crate::harness::agent::FLUSH_DEADLINE;
 use crate::harness::alerts::{Alerts, BARRIER, Caller};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::ledger::Ledger;
@@ -27,6 +28,16 @@ pub(super) const TESTS: &[Test] = &[
     },
     Test { name: "reload/a_config_map_is_swapped", needs: SCENE_HERE, run: a_config_map_is_swapped },
     Test { name: "reload/the_first_system_call", needs: SCENE, run: the_first_system_call },
+    Test {
+        name: "reload/no_alert_is_lost_over_channels",
+        needs: SCENE_HERE,
+        run: no_alert_is_lost_over_channels,
+    },
+    Test {
+        name: "reload/what_is_wrong_or_cannot_change",
+        needs: SCENE_HERE,
+        run: what_is_wrong_or_cannot_change,
+    },
 ];
 
 const RELOADS: &str = "tarsier_rule_reloads_total";
@@ -201,5 +212,105 @@ fn the_first_system_call(context: &Context) -> anyhow::Result<()> {
         let ledger = wait_reloads(&scene, "loaded", 2 * round)?;
         ensure!(attached(&ledger)? == 0, "the sensor is still attached");
     }
+    Ok(())
+}
+
+/// A configuration with these rules, and alerts in the file of this name beside them; `more` are further options of the alerts.
+fn config(scene: &Alerts, file: &str, more: &str) -> String {
+    let folder = scene.files.path().display();
+    format!(
+        "rules: {{ files: [{folder}/rules.yaml] }}
+alerts:
+  json_output: true
+  file_output: {{ enabled: true, filename: {folder}/{file}, keep_alive: true }}
+{more}"
+    )
+}
+
+fn no_alert_is_lost_over_channels(context: &Context) -> anyhow::Result<()> {
+    let kept = rule("kept", "evt.type = mkdirat and evt.arg.path startswith /nowhere/");
+    let mut scene = Alerts::new(context, "reload", &(kept + BARRIER))?;
+    let mut caller = scene.caller()?;
+    // Before the first change there is no such channel; with each one its file is another, and a field comes or goes.
+    let plain = "  append_output: []\n";
+    let extra = "  append_output: [{ extra_fields: [evt.type] }]\n";
+    scene.agent.configure(&config(&scene, "even", plain))?;
+    wait_reloads(&scene, "loaded", 1)?;
+    let mut made = 0;
+    for round in 2..=5 {
+        let (file, more) = if round % 2 == 0 { ("odd", extra) } else { ("even", plain) };
+        scene.agent.configure(&config(&scene, file, more))?;
+        made = calls_until(&mut caller, made, || Ok(reloads(&scene.agent.ledger()?, "loaded")? >= round))?;
+        scene.settle(&mut caller)?;
+    }
+    let expected: Vec<_> = (0..made).map(|number| format!("/nowhere/{number}")).collect();
+    let kept = scene.of("kept");
+    let told: Vec<_> = kept.iter().map(|alert| message(alert)).collect();
+    ensure!(told == expected, "{} of {made} calls were told, in order or not", told.len());
+    let has_field = |alert: &&&serde_json::Value| alert["output_fields"].get("evt.type").is_some();
+    let with = kept.iter().filter(has_field).count();
+    ensure!(with > 0 && with < made, "{with} of {made} alerts have the field that came and went");
+    let files = scene.files.path().to_owned();
+    let folder = scene.files;
+    // Whatever a channel took is in its file once the agent has ended.
+    let ended = scene.agent.terminate(FLUSH_DEADLINE)?;
+    ensure!(ended.status.success(), "it ended with {}", ended.status);
+    let mut written = Vec::new();
+    for name in ["even", "odd"] {
+        let text = fs::read_to_string(files.join(name))?;
+        ensure!(!text.is_empty(), "the file {name} is empty");
+        let alerts = text.lines().map(serde_json::from_str::<serde_json::Value>);
+        for alert in alerts.collect::<Result<Vec<_>, _>>()?.iter().filter(|alert| alert["rule"] == "kept") {
+            let path = message(alert);
+            written.push(path.strip_prefix("/nowhere/").unwrap_or_default().parse::<usize>()?);
+        }
+    }
+    drop(folder);
+    written.sort_unstable();
+    let all: Vec<_> = (0..made).collect();
+    ensure!(written == all, "{} alerts of {made} are in the files", written.len());
+    Ok(())
+}
+
+fn what_is_wrong_or_cannot_change(context: &Context) -> anyhow::Result<()> {
+    let rules = rule("loud", "evt.type = mkdirat") + &rule("quiet", "evt.type = mkdirat") + BARRIER;
+    let mut scene = Alerts::new(context, "reload", &rules)?;
+    let mut caller = scene.caller()?;
+    let mut told = [0, 0];
+    let mut tells = |scene: &mut Alerts, is_on: [bool; 2]| {
+        caller.call("mkdirat -100 \"/nowhere/x\" 0")?;
+        scene.settle(&mut caller)?;
+        for (place, rule) in ["loud", "quiet"].into_iter().enumerate() {
+            told[place] += usize::from(is_on[place]);
+            let seen = scene.of(rule).len();
+            ensure!(seen == told[place], "{rule}: {seen} alerts, not {}", told[place]);
+        }
+        Ok(())
+    };
+    tells(&mut scene, [true, true])?;
+    let folder = scene.files.path().display().to_string();
+    let selected = |more: &str| {
+        format!(
+            "rules: {{ files: [{folder}/rules.yaml], select: [disable: {{ rule: quiet }}] }}
+alerts: {{ json_output: true, append_output: [] }}
+{more}"
+        )
+    };
+    // A mistake anywhere, and nothing of it holds.
+    scene.agent.configure(&selected("flows: { intervall: 1s }\n"))?;
+    wait_reloads(&scene, "failed", 1)?;
+    tells(&mut scene, [true, true])?;
+    context.log.wait("tarsier.yaml:4:10: flows.intervall: ", ARRIVAL)?;
+    // What cannot change is named; the rest does.
+    scene.agent.configure(&selected("flows: { interval: 30s }\n"))?;
+    wait_reloads(&scene, "loaded", 1)?;
+    tells(&mut scene, [true, false])?;
+    context.log.wait("option=\"flows.interval\"", ARRIVAL)?;
+    // A further look, and the same is told again when it is asked for.
+    let pid = Pid::from_raw(scene.agent.pid().cast_signed()).context("a process id")?;
+    kill_process(pid, Signal::HUP)?;
+    wait_reloads(&scene, "loaded", 2)?;
+    tells(&mut scene, [true, false])?;
+    ensure!(reloads(&scene.agent.ledger()?, "failed")? == 1, "a further reload failed");
     Ok(())
 }

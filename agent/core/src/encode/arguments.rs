@@ -43,6 +43,12 @@ impl Arguments {
         }
     }
 
+    /// Hides other secrets from here on.
+    pub(super) fn set_redactor(&mut self, redactor: Redactor) {
+        // What was kept is what the one before made of it.
+        *self = Self::new(redactor);
+    }
+
     pub(super) fn append_to(&mut self, record: &mut Record<'_, ATTRIBUTES>, args: Argv<'_>) {
         let Self { redactor, scratch, places } = self;
         let mut hasher = FxHasher::default();

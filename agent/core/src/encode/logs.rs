@@ -49,6 +49,11 @@ impl LogsEncoder {
         }
     }
 
+    /// Hides other secrets from the next record on.
+    pub fn set_redactor(&mut self, redactor: Redactor) {
+        self.arguments.set_redactor(redactor);
+    }
+
     /// Adds the record of an exec, a fork or an exit; flows are spans and are ignored here. If the
     /// request is full, it comes back without this record, which begins the next one.
     pub fn push(&mut self, report: &Report<'_>, clock: Clock) -> Option<Encoded> {

@@ -101,6 +101,12 @@ impl Channel {
         self.queue.close();
     }
 
+    /// Whether all that it took is sent or given up, and nothing more can come.
+    pub(super) fn is_done(&self) -> bool {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        worker.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits for the worker to send what is queued until `end`, and gives up the rest.
     pub(super) async fn flush(&self, end: Instant) {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -142,6 +142,11 @@ impl<W: Write> Printer<W> {
         }
     }
 
+    /// Prints alerts in another form from here on, or none.
+    pub fn set_alerts(&mut self, form: Option<LineForm>) {
+        self.alerts = form;
+    }
+
     /// Adds a line for an alert, unless they are switched off.
     ///
     /// # Errors

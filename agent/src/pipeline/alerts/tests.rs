@@ -258,12 +258,12 @@ fn what_a_rule_has_told_outlives_its_set() {
     matched(&mut alerts, 0, 0);
     matched(&mut alerts, 1, 0);
     // At another place, of another priority; a rule that is gone keeps its counts, and one that is new has none.
-    alerts.replace(&set(&(rule("c", "ERROR") + &rule("a", "ALERT"))), "2".into());
+    alerts.replace(&config.alerts, &[], &set(&(rule("c", "ERROR") + &rule("a", "ALERT"))), "2".into());
     matched(&mut alerts, 0, 1);
     matched(&mut alerts, 1, 1);
     assert_eq!([of(&alerts, "a"), of(&alerts, "b"), of(&alerts, "c")], [(2, 1, 0), (1, 0, 0), (1, 0, 0)]);
     matched(&mut alerts, 1, 11);
-    alerts.replace(&first, "3".into());
+    alerts.replace(&config.alerts, &[], &first, "3".into());
     matched(&mut alerts, 0, 22);
     matched(&mut alerts, 1, 1);
     assert_eq!([of(&alerts, "a"), of(&alerts, "b"), of(&alerts, "c")], [(4, 1, 1), (2, 1, 0), (1, 0, 0)]);
@@ -283,7 +283,7 @@ fn rules_that_are_gone_do_not_pile_up_and_no_match_is_forgotten() {
     let mut alerts = Alerts::new(&config.alerts, &set(0), "1".into()).unwrap();
     let all = RETIRED + 10;
     for number in 0..all {
-        alerts.replace(&set(number), "2".into());
+        alerts.replace(&config.alerts, &[], &set(number), "2".into());
         let found =
             Match { event: &OPEN, at_ns: 1, number: 1, workload: &workload, process: None, trace: None };
         alerts.matched(0, &found, &mut outlet);
@@ -293,9 +293,9 @@ fn rules_that_are_gone_do_not_pile_up_and_no_match_is_forgotten() {
     assert_eq!(matches(&alerts), all as u64);
     assert_eq!(alerts.counts().last().map(|(name, _, counts)| (name, counts.matches)), Some(("", 9)));
     // One of those that are known comes back, and goes on; one that was forgotten begins anew.
-    alerts.replace(&set(9), "3".into());
+    alerts.replace(&config.alerts, &[], &set(9), "3".into());
     assert_eq!(alerts.counts().next().map(|(_, _, counts)| counts.matches), Some(1));
-    alerts.replace(&set(0), "4".into());
+    alerts.replace(&config.alerts, &[], &set(0), "4".into());
     assert_eq!(alerts.counts().next().map(|(_, _, counts)| counts.matches), Some(0));
     assert_eq!(matches(&alerts), all as u64);
 }

@@ -11,7 +11,7 @@ use crate::rules::{Active, Matching};
 /// Finds the rules that match an event.
 #[derive(Default)]
 pub(super) struct Finder {
-    matching: Matching,
+    pub(super) matching: Matching,
     /// Measures what rules cost.
     pub(super) cost: bool,
     scratch: Scratch,
