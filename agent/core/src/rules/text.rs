@@ -119,6 +119,14 @@ impl Traced {
         self.text.push_str(text);
     }
 
+    /// Without blanks at both ends.
+    pub fn trimmed(&self) -> Self {
+        let start = self.text.len() - self.text.trim_start().len();
+        let mut trimmed = Self::default();
+        trimmed.push_range(self, start..start + self.text.trim().len());
+        trimmed
+    }
+
     /// Keeps the first `len` bytes, which end at a character's boundary.
     pub fn truncate(&mut self, len: usize) {
         self.text.truncate(len);
@@ -200,6 +208,14 @@ mod tests {
         assert_eq!(shown(source, &made, "hree"), "hree");
         assert_eq!(shown(source, &made, "wo t"), "wo t");
         assert_eq!(Traced::default().span(0..1), None);
+    }
+
+    #[test]
+    fn blanks_at_the_ends_go_and_places_stay() {
+        let source = "  one two\n";
+        let trimmed = Traced::whole(source).trimmed();
+        assert_eq!((trimmed.as_str(), shown(source, &trimmed, "two")), ("one two", "two"));
+        assert_eq!(Traced::whole(" \n").trimmed(), Traced::default());
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Reader<'_> {
         for key in keys {
             match *key {
                 "condition" => parts.condition = Some(self.required("condition")?.clone()),
-                "output" => parts.output = Some(self.required("output")?.clone()),
+                "output" => parts.output = Some(self.required("output")?.trimmed()),
                 "desc" => parts.description = Some(self.required("desc")?.clone()),
                 "source" => parts.source = Some(self.required("source")?.clone()),
                 "priority" => parts.priority = Some(self.priority()?),
