@@ -1,9 +1,9 @@
 //! `cargo xtask demo [--backend]`: the agent on this kernel, a small real workload in a cgroup of its
-//! own, what the agent says about it, and a clean end.
+//! own, what the agent says about it, an attack that a rule tells of, and a clean end.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::install::{self, Consent};
 use crate::peers::{self, Peers};
-use crate::shell::{cargo, is_root, run, say, target_dir};
+use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
 
 /// What the agent writes on standard error once every sensor is attached.
 pub(crate) const READY: &str = "tarsier is ready";
@@ -26,6 +26,10 @@ const ROUNDS: usize = 3;
 const COLLECTOR: &str = "127.0.0.1:4317";
 const JAEGER_OTLP: &str = "127.0.0.1:14317";
 const JAEGER_API: &str = "127.0.0.1:16686";
+/// What is to be alerted of: a rule of [`RULES`], as its alert begins.
+const ALERT: &str = "Standard input became a connection";
+/// Our own rules.
+const RULES: &str = "deploy/rules";
 
 /// Runs the demonstration.
 pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
@@ -44,14 +48,20 @@ pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let cgroup = Cgroup::new("demo")?;
     let backend = peers.map(|peers| Backend::start(&peers, &folder)).transpose()?;
-    let agent = Agent::start(&cgroup, backend.is_some())?;
+    let mut agent = Agent::start(&cgroup, backend.is_some())?;
     for round in 1..=ROUNDS {
         say(&format!(
             "workload, round {round} of {ROUNDS}: processes, a client and a server, a failing connect"
         ));
         workload(&cgroup, &folder)?;
     }
+    say("a shell that somebody else types into, by a connection of its own: what an attacker wants to have");
+    let answer = reverse_shell(&cgroup)?;
+    println!("    at the other end `id` says: {answer}");
+    let alert = agent.alert()?;
     agent.stop()?;
+    say("alerted of by a rule of deploy/rules:");
+    println!("    {alert}");
     if let Some(backend) = backend {
         backend.show(&folder)?;
     }
@@ -100,50 +110,77 @@ impl Drop for Running {
     }
 }
 
-struct Agent(Running);
+struct Agent {
+    running: Running,
+    /// What it tells.
+    told: Receiver<String>,
+}
 
 impl Agent {
     /// Starts the agent on the cgroup and waits until its sensors are attached.
     fn start(cgroup: &Cgroup, with_backend: bool) -> Result<Self> {
         let mut command = Command::new(target_dir().join("release/tarsier"));
-        command.args(["run", "--output", "human", "--listen", "none", "--admin-socket", ""]);
-        command.arg("--scope-cgroup").arg(&cgroup.0);
+        command.args([
+            "run",
+            "--output",
+            "human",
+            "--listen",
+            "none",
+            "--admin-socket",
+            "",
+            "--rules",
+            RULES,
+        ]);
+        command.arg("--scope-cgroup").arg(&cgroup.0).current_dir(workspace());
         if with_backend {
             command.args(["--otlp-endpoint", &format!("http://{COLLECTOR}")]);
         }
-        say(&format!("starting: tarsier run --scope-cgroup {}", cgroup.0.display()));
-        let child =
-            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting the agent")?;
-        let mut agent = Self(Running(child));
-        let lines = lines_of(agent.0.0.stderr.take().context("the agent has no standard error")?);
+        say(&format!("starting: tarsier run --rules {RULES} --scope-cgroup {}", cgroup.0.display()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = Running(command.spawn().context("starting the agent")?);
+        let stdout = running.0.stdout.take().context("the agent has no standard output")?;
+        let stderr = running.0.stderr.take().context("the agent has no standard error")?;
+        let told = lines_of(stdout, |line| println!("{line}"));
+        let log = lines_of(stderr, |line| eprintln!("{line}"));
         let end = Instant::now() + START;
         loop {
-            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.contains(READY) => break,
                 Ok(_) => {}
                 Err(_) => bail!("the agent did not become ready: `target/release/tarsier doctor` says why"),
             }
         }
-        Ok(agent)
+        Ok(Self { running, told })
+    }
+
+    /// Waits for the alert of [`ALERT`].
+    fn alert(&mut self) -> Result<String> {
+        let end = Instant::now() + STOP;
+        while let Ok(line) = self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            if line.contains(ALERT) {
+                return Ok(line);
+            }
+        }
+        bail!("the agent did not alert of the shell: no line says `{ALERT}`")
     }
 
     /// SIGTERM, as a service manager would; the agent flushes and ends.
     fn stop(mut self) -> Result<()> {
         say("stopping the agent (SIGTERM)");
-        let child = &mut self.0.0;
+        let child = &mut self.running.0;
         run(Command::new("kill").args(["-TERM", &child.id().to_string()]))?;
         let status = wait(child, STOP)?.context("the agent did not end after SIGTERM")?;
         if status.success() { Ok(()) } else { bail!("the agent failed: {status}") }
     }
 }
 
-/// Shows every line of the agent's own log, and passes it on.
-fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+/// Shows every line of a stream, and passes it on.
+fn lines_of(stream: impl Read + Send + 'static, show: fn(&str)) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(|line| line.ok()) {
-            eprintln!("{line}");
-            // Nobody listens once the agent is ready; the lines are still shown.
+            show(&line);
+            // Somebody may listen no more; the lines are still shown.
             let _ = sender.send(line);
         }
     });
@@ -153,10 +190,40 @@ fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
 /// Runs the workload inside the cgroup; what it did goes to a file, since the agent tells it here.
 fn workload(cgroup: &Cgroup, folder: &Path) -> Result<()> {
     let record = File::options().create(true).append(true).open(folder.join("workload.ndjson"))?;
+    run(inside(cgroup, &["demo"]).stdout(record))
+}
+
+/// A workload inside the cgroup.
+fn inside(cgroup: &Cgroup, words: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && exec \"$2\" workload demo", "demo"]);
-    command.arg(&cgroup.0).arg(target_dir().join("release/tarsier-itest"));
-    run(command.stdout(record))
+    command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && shift && exec \"$@\"", "demo"]);
+    command.arg(&cgroup.0).arg(target_dir().join("release/tarsier-itest")).arg("workload").args(words);
+    command
+}
+
+/// Has a process of the cgroup connect to here and become a shell that obeys us; returns what `id` says there.
+fn reverse_shell(cgroup: &Cgroup) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("listening on the loopback")?;
+    let address = listener.local_addr()?.to_string();
+    let (sender, answer) = channel();
+    std::thread::spawn(move || {
+        let talk = || -> Result<String> {
+            let (mut stream, _) = listener.accept()?;
+            stream.write_all(b"id; exit\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.trim().to_owned())
+        };
+        // Nobody waits for it if the shell did not start.
+        let _ = sender.send(talk());
+    });
+    let child = inside(cgroup, &["reverse-shell", &address]).stdin(Stdio::null()).spawn();
+    let mut shell = Running(child.context("starting the shell")?);
+    let status = wait(&mut shell.0, STOP)?.context("the shell does not end")?;
+    if !status.success() {
+        bail!("the shell failed: {status}");
+    }
+    answer.recv_timeout(STOP).context("nobody connected")?
 }
 
 /// A Collector that keeps what it gets in a file and hands traces on to Jaeger.

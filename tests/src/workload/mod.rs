@@ -11,6 +11,7 @@ pub mod held;
 pub mod processes;
 pub mod puppet;
 pub mod races;
+pub mod reverse_shell;
 pub mod sockets;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ workload hold            (then lines on stdin: `send N`, `reply N`, `close`)
 workload puppet          (then lines on stdin: see its source)
 workload calls [LINE]…   (without any, lines on stdin: see its source)
 workload demo
+workload reverse-shell ADDRESS    (who listens there types into a shell)
 workload fixed-getppid | fixed-open-close | fixed-connect | fixed-exec | fixed-bulk | fixed-burst | fixed-mix
          --count N
 workload fixed-paced --count N     (N a second, for ten seconds)
@@ -56,6 +58,7 @@ pub fn main(arguments: &[OsString]) -> anyhow::Result<()> {
         "hold" => held::run(&mut say),
         "large" => endings::large(number(options, "--bytes")?, &mut say),
         "demo" => demo(),
+        "reverse-shell" => reverse_shell::run(options.first().context("reverse-shell needs an address")?),
         "fixed-getppid" => fixed::getppid(number(options, "--count")?, &mut say),
         "fixed-open-close" => fixed::open_close(number(options, "--count")?, &mut say),
         "fixed-connect" => fixed::connect(number(options, "--count")?, &mut say),
