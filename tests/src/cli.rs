@@ -88,7 +88,8 @@ fn dispatch(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
 /// The tests that need a kernel and the agent, natively and in a guest.
 pub fn native() -> Vec<Test> {
     // The pipeline's come last: one of them changes the kernel for good.
-    [sensors::tests(), flows::tests(), containers::tests(), faults::tests(), pipeline::tests()].concat()
+    let ours = upstream::OURS.to_vec();
+    [sensors::tests(), flows::tests(), containers::tests(), ours, faults::tests(), pipeline::tests()].concat()
 }
 
 #[derive(Default)]

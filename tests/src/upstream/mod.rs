@@ -1,4 +1,4 @@
-//! Falco's own rules, each with an action that it is to tell of and one that is nearly the same and it is not.
+//! Falco's own rules, and ours, each with an action that it is to tell of and one that is nearly the same and it is not.
 //!
 //! The rule files are not in this repository: `--rules` names the folder that has them, unchanged. Here is only what is done
 //! and which fields tell it. Reading order: `row`, then the rows by what they do (`files`, `programs`,
@@ -7,6 +7,7 @@
 mod files;
 mod image;
 mod network;
+mod ours;
 mod privileges;
 mod programs;
 mod row;
@@ -40,7 +41,14 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-/// The row of every rule, in no order.
+/// The test with our own rules, which are part of it.
+pub const OURS: &[Test] = &[Test {
+    name: "ours/every_rule_tells",
+    needs: &[Need::Cgroup2, Need::OwnKernel, Need::Tool("runc"), Need::Tool("busybox"), Need::StaticAgent],
+    run: run::tell_ours,
+}];
+
+/// The row of every rule of Falco's, in no order.
 fn rows() -> impl Iterator<Item = &'static Row> {
     [files::ROWS, programs::ROWS, network::ROWS, privileges::ROWS].into_iter().flatten()
 }

@@ -16,6 +16,7 @@ macro_rules! connects {
         )
     };
 }
+pub(super) use connects;
 
 pub(super) const ROWS: &[Row] = &[
     Row::new(

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::row::{Act, But, Field, Row, fits};
 use super::stage::Stage;
-use super::{image, rows};
+use super::{image, ours, rows};
 use crate::harness::alerts::{Alerts, BARRIER, Caller};
 use crate::harness::cgroup::Cgroup;
 use crate::harness::ledger;
@@ -33,10 +33,9 @@ fn path_of(context: &Context, file: &str) -> anyhow::Result<PathBuf> {
     Ok(context.rules.as_ref().context("no --rules")?.join(file))
 }
 
-fn rules_of(context: &Context, file: &str) -> anyhow::Result<Vec<Rule>> {
-    let path = path_of(context, file)?;
+fn rules_of(context: &Context, path: &Path) -> anyhow::Result<Vec<Rule>> {
     let output =
-        Command::new(&context.agent).args(["rules", "list", "--output", "json"]).arg(&path).output()?;
+        Command::new(&context.agent).args(["rules", "list", "--output", "json"]).arg(path).output()?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {complaint}", path.display());
     let listed: Value = serde_json::from_slice(&output.stdout)?;
@@ -49,7 +48,8 @@ fn rules_of(context: &Context, file: &str) -> anyhow::Result<Vec<Rule>> {
 }
 
 pub(super) fn every_rule_has_its_row(context: &Context) -> anyhow::Result<()> {
-    let rules = [rules_of(context, STABLE)?, rules_of(context, INCUBATING)?];
+    let rules_of = |file| rules_of(context, &path_of(context, file)?);
+    let rules = [rules_of(STABLE)?, rules_of(INCUBATING)?];
     let mut names: Vec<_> = rules.iter().flatten().map(|rule| rule.name.as_str()).collect();
     let mut rows: Vec<_> = rows().map(|row| row.rule).collect();
     rows.sort_unstable();
@@ -80,25 +80,54 @@ fn probe(row: &Row) -> String {
 
 /// Holds every rule of `file` to its row.
 pub(super) fn tell(context: &Context, file: &str) -> anyhow::Result<()> {
-    let rules = rules_of(context, file)?;
+    let path = path_of(context, file)?;
+    let rules = rules_of(context, &path)?;
     let row_of = |rule: &Rule| {
         let row = rows().find(|row| row.rule == rule.name);
         row.with_context(|| format!("{} has no row", rule.name))
     };
     let rows = rules.iter().map(row_of).collect::<anyhow::Result<Vec<_>>>()?;
+    let probes = rows.iter().filter(|row| matches!(row.but, Some(But::Lacks { .. }))).count();
+    let pairs: Vec<_> = rules.iter().zip(rows.iter().copied()).collect();
+    hold_all(context, &path, &own_rules(&rows), rules.len() + probes, &pairs)
+}
+
+/// Holds every rule of our own to its row.
+pub(super) fn tell_ours(context: &Context) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("tarsier.yaml");
+    std::fs::write(&path, ours::RULES)?;
+    let rules = rules_of(context, &path)?;
+    let tried = rules.iter().filter(|rule| !ours::UNTRIED.contains(&rule.name.as_str()));
+    let pairs: Vec<_> = tried.zip(ours::ROWS).collect();
+    ensure!(pairs.iter().all(|(rule, row)| rule.name == row.rule), "rules and rows have not one order");
+    ensure!(pairs.len() == ours::ROWS.len(), "there are rows of {} rules", pairs.len());
+    ensure!(pairs.len() + ours::UNTRIED.len() == rules.len(), "there are {} rules", rules.len());
+    hold_all(context, &path, &[BARRIER, ours::SITE].concat(), rules.len(), &pairs)
+}
+
+/// Holds rules to their rows, beside an agent that runs the file at `path` and `beside` it the barrier and further rules:
+/// `number` of them without the barrier.
+fn hold_all(
+    context: &Context,
+    path: &Path,
+    beside: &str,
+    number: usize,
+    pairs: &[(&Rule, &Row)],
+) -> anyhow::Result<()> {
     let files = tempfile::tempdir()?;
     let folder = files.path().join("rules");
     std::fs::create_dir(&folder)?;
-    symlink(path_of(context, file)?, folder.join("1.yaml"))?;
-    std::fs::write(folder.join("2.yaml"), own_rules(&rows))?;
+    symlink(path, folder.join("1.yaml"))?;
+    std::fs::write(folder.join("2.yaml"), beside)?;
     let runtime = Runtime::of_image(context, image::image()?)?;
     let cgroup = Cgroup::new("upstream")?;
     let sections = format!("host: {{ runc: [{}] }}\n", runtime.state().display());
     let alerts = Alerts::configured(context, cgroup, &folder, files, &["container.id"], &sections)?;
     let mut run = Run::new(context, &runtime, alerts)?;
-    run.expects(&rules, &rows)?;
+    run.expects(number + 1)?;
     let mut failures = String::new();
-    for (rule, row) in rules.iter().zip(&rows) {
+    for (rule, row) in pairs {
         match run.hold(rule, row) {
             Ok(what) => eprintln!("     {:<60} {what}", row.rule),
             // Writing to a string does not fail.
@@ -125,11 +154,9 @@ impl<'a> Run<'a> {
         Ok(Self { stage, last, alerts })
     }
 
-    /// An error unless every rule of the file runs.
-    fn expects(&self, rules: &[Rule], rows: &[&Row]) -> anyhow::Result<()> {
-        let probes = rows.iter().filter(|row| matches!(row.but, Some(But::Lacks { .. }))).count();
+    /// An error unless so many rules run.
+    fn expects(&self, expected: usize) -> anyhow::Result<()> {
         let running = self.alerts.agent.ledger()?.count("tarsier_rules_running", &[])?;
-        let expected = rules.len() + probes + 1;
         ensure!(running == u64::try_from(expected)?, "{running} of {expected} rules run");
         Ok(())
     }
