@@ -5,6 +5,7 @@
 //! a whole, with all its mistakes at once ([`ConfigError`]).
 
 mod check;
+mod import;
 mod print;
 mod reference;
 mod reload;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::DuplicateKeyPolicy;
 
 pub use check::{Problem, suggest};
+pub use import::{Imported, import_falco};
 pub use print::print;
 pub use reference::reference;
 pub use sections::{

@@ -203,6 +203,26 @@ fn rule_files_are_checked_listed_and_shown() {
 }
 
 #[test]
+fn a_falco_yaml_comes_to_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let falco = dir.path().join("falco.yaml");
+    std::fs::write(&falco, "rules_files: [/etc/r.yaml]\npriority: Warning\ngrpc: {enabled: true}\n").unwrap();
+    let output = tarsier(&["config", "import-falco", falco.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    assert!(text.contains("# priority\n") && text.contains("#   grpc: there is no gRPC server"), "{text}");
+    let path = file(dir.path(), &text);
+    assert_eq!(code(&tarsier(&["config", "check", path.to_str().unwrap()])), 0, "{text}");
+    std::fs::write(&falco, "priority: loud").unwrap();
+    let output = tarsier(&["config", "import-falco", falco.to_str().unwrap()]);
+    assert!(
+        code(&output) == 64 && err(&output).contains("alerts.priority: `loud` is not a choice"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
 fn what_rules_came_to_is_told_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("r.yaml");

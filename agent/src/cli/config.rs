@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Subcommand;
 
 use super::{Exit, run};
-use crate::config::{Loaded, print};
+use crate::config::{Loaded, import_falco, print};
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,14 @@ pub(super) enum Command {
     ///
     /// Takes the options of `tarsier run`, and shows what `run` would use.
     Print(run::Args),
+    /// Print the configuration that a falco.yaml comes to, and what became of each of its keys.
+    ///
+    /// What is printed can be put into a file and given to `run --config`. Each value has the key that it is from behind it; at
+    /// the end stand the keys that say nothing here, with the reason. Rule files are read as they are.
+    ImportFalco {
+        /// The falco.yaml.
+        file: PathBuf,
+    },
     /// Print the JSON schema of the configuration file, for editors.
     Schema,
 }
@@ -31,6 +40,11 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<Exit
             writeln!(out, "{}: ok", file.display())?;
         }
         Command::Print(args) => out.write_all(print(&args.load()?).as_bytes())?,
+        Command::ImportFalco { file } => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()));
+            let text = text.map_err(|error| Exit::Usage.because(&format!("{error:#}")))?;
+            out.write_all(import_falco(&file.display().to_string(), &text)?.yaml.as_bytes())?;
+        }
         Command::Schema => writeln!(out, "{:#}", crate::config::schema())?,
     }
     Ok(Exit::Ok)

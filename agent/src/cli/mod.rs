@@ -74,7 +74,7 @@ enum Command {
     Rules(rules::Command),
     /// List the fields that rules can ask for.
     Fields(fields::Args),
-    /// Check or print the configuration.
+    /// Check, print or import the configuration.
     #[command(subcommand)]
     Config(config::Command),
     /// Print the completion script of a shell.

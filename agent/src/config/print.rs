@@ -1,5 +1,6 @@
 //! The effective configuration as YAML that can be read back, each value with its origin.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::Value as Json;
@@ -10,10 +11,24 @@ use super::Loaded;
 /// Values of headers are not shown.
 pub fn print(loaded: &Loaded) -> String {
     let json = serde_json::to_value(&loaded.config).expect("a configuration has only string keys");
+    with_origins(&json, |path| loaded.origins.get(path).map_or("default", String::as_str).to_owned())
+}
+
+/// Only these values, each with its origin behind it; an origin is that of all below it.
+pub(super) fn part(json: &Json, origins: &BTreeMap<String, String>) -> String {
+    with_origins(json, |path| {
+        let is_in = |known: &str| {
+            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let longest = origins.iter().filter(|(known, _)| is_in(known)).max_by_key(|(known, _)| known.len());
+        longest.map(|(_, origin)| origin.clone()).unwrap_or_default()
+    })
+}
+
+fn with_origins(json: &Json, origin: impl Fn(&str) -> String) -> String {
     let mut lines = Vec::new();
-    collect(&json, "", 0, &mut |indent, path, text, is_value| {
-        let origin = is_value.then(|| loaded.origins.get(path).map_or("default", String::as_str));
-        lines.push((format!("{:indent$}{text}", ""), origin.map(str::to_owned)));
+    collect(json, "", 0, &mut |indent, path, text, is_value| {
+        lines.push((format!("{:indent$}{text}", ""), is_value.then(|| origin(path))));
     });
     let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(text, _)| text.chars().count());
     let width = width.max().unwrap_or(0).min(60);
