@@ -52,6 +52,8 @@ pub(super) struct Known {
     accounts: Answers<Accounts>,
     /// When users and groups were last asked for, boot ns, by workload.
     asked_ns: FxHashMap<u32, u64>,
+    /// When containers began, boot ns, by workload.
+    born_ns: FxHashMap<u32, u64>,
     questions: Vec<Question>,
     /// Users and groups that there was no room for.
     pub(super) no_room: u64,
@@ -88,6 +90,7 @@ impl Known {
             containers: Answers::new(is_mute),
             accounts: Answers::new(is_mute),
             asked_ns: FxHashMap::default(),
+            born_ns: FxHashMap::default(),
             questions: Vec::new(),
             no_room: 0,
         }
@@ -124,12 +127,17 @@ impl Known {
         waits
     }
 
-    /// Asks for what the runtime of a new container says, before anything happens in it.
-    pub(super) fn ask_ahead(&mut self, workload: &Workload) {
-        let is_new = self.containers.get(workload.index) == Answer::New;
-        if is_new && workload.kind == WorkloadKind::Container {
-            self.put(workload, About::Container);
+    /// Asks for what the runtime of a container says that begins now, for the first time or again, before anything happens
+    /// in it.
+    pub(super) fn ask_ahead(&mut self, workload: &Workload, now_ns: u64) {
+        if !self.containers.is_mute() && self.put(workload, About::Container) {
+            self.born_ns.insert(workload.index, now_ns);
         }
+    }
+
+    /// When the container began, if that was seen, boot ns.
+    pub(super) fn born_ns(&self, workload: u32) -> Option<u64> {
+        self.born_ns.get(&workload).copied()
     }
 
     fn put(&mut self, workload: &Workload, about: About) -> bool {
@@ -160,8 +168,12 @@ impl Known {
         self.containers.answer(workload, facts);
     }
 
-    /// Users and groups; none: they could not be read.
+    /// Users and groups; none: they could not be read, and those that are known stay: the process by which they were looked
+    /// for may have ended.
     pub(super) fn take_accounts(&mut self, workload: u32, accounts: Option<Accounts>) {
+        if accounts.is_none() && self.has_accounts(workload) {
+            return;
+        }
         let held: usize = self.accounts.known().map(Accounts::bytes).sum();
         let fits = |accounts: &Accounts| held + accounts.bytes() <= ACCOUNT_BYTES;
         let is_too_much = accounts.as_ref().is_some_and(|accounts| !fits(accounts));
@@ -181,6 +193,7 @@ impl Known {
         self.containers.retain(keep);
         self.accounts.retain(keep);
         self.asked_ns.retain(|workload, _| keep(*workload));
+        self.born_ns.retain(|workload, _| keep(*workload));
     }
 
     /// Containers, and places with users, that anything is held of.

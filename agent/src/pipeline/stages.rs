@@ -177,7 +177,7 @@ impl Stages {
             Op::Mkdir => {
                 self.cgroups.insert(group.cgroup, group.parent, group.path);
                 if let Some(rules) = &mut self.rules {
-                    rules.container(self.cgroups.lookup(group.cgroup));
+                    rules.container(self.cgroups.lookup(group.cgroup), group.path, at_ns);
                 }
             }
             Op::Rmdir => self.cgroups.remove(group.cgroup, at_ns),

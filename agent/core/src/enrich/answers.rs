@@ -47,6 +47,11 @@ impl<T> Answers<T> {
         Self { entries: FxHashMap::default(), is_mute }
     }
 
+    /// Whether nobody answers.
+    pub fn is_mute(&self) -> bool {
+        self.is_mute
+    }
+
     /// What is known of the workload.
     pub fn get(&self, workload: u32) -> Answer<'_, T> {
         match self.entries.get(&workload).map(|entry| &entry.state) {
@@ -76,7 +81,11 @@ impl<T> Answers<T> {
     /// The answer; none: nothing was found.
     pub fn answer(&mut self, workload: u32, answer: Option<T>) {
         let entry = self.entries.entry(workload).or_insert(Entry { state: State::None, questions: 1 });
-        entry.state = answer.map_or(State::None, State::Known);
+        match answer {
+            // Whatever is asked from now on is asked anew.
+            Some(known) => *entry = Entry { state: State::Known(known), questions: 0 },
+            None => entry.state = State::None,
+        }
     }
 
     /// No answer came in time: nothing waits for it any more, but it may still come.
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!(answers.get(7), Answer::Known(&"late"));
         answers.ask(7);
         assert_eq!(answers.get(7), Answer::Known(&"late"), "until there is a better one");
+        answers.answer(7, None);
+        assert!(answers.may_ask_again(7), "as if it had never been asked");
         answers.retain(|workload| workload != 7);
         assert_eq!((answers.get(7), answers.len()), (Answer::New, 0));
     }

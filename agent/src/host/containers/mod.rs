@@ -7,7 +7,7 @@
 //! | Docker | `containers/ID/config.v2.json`, `hostconfig.json` | moby 28.1.1: container/container.go, volume/mounts/mounts.go, api/types/container |
 //! | CRI-O | `overlay-containers/ID/userdata/config.json`, `containers.json` | CRI-O 06993f4: internal/storage/runtime.go, pkg/annotations |
 //! | Podman | the same | Podman 5.4.2: libpod/storage.go; containers/storage 1.57.2: containers.go |
-//! | containerd | `NAMESPACE/ID/config.json` | containerd 2.0.5: internal/cri/annotations, core/runtime/v2/bundle.go |
+//! | containerd | `NAMESPACE/ID/config.json` | containerd 2.0.5, running with `ctr` (once, by hand); its CRI plugin by internal/cri/annotations |
 //! | runc | `ID/state.json`, and the bundle that it names | runc 1.1.5, running (`lookups/*` of the kernel tests) |
 //!
 //! The runtime that knows most is asked first: containers of Docker are containerd's as well.

@@ -111,8 +111,8 @@ pub(super) fn find(disk: &Disk<'_>, place: &Path, id: &str) -> Result<ContainerF
         match disk.json::<Spec>(&bundle.join("config.json"), DESCRIPTION) {
             Ok(spec) => {
                 let mut facts = spec.facts(disk);
-                // The shim writes the pid of the first process once runc has made it.
-                let made = disk.root.stamp(&bundle.join("init.pid")).ok();
+                // containerd writes the configuration just before runc makes the container.
+                let made = disk.root.stamp(&bundle.join("config.json")).ok();
                 facts.started_unix_ns = made.and_then(|stamp| u64::try_from(stamp.modified_ns).ok());
                 return Ok(facts);
             }

@@ -105,7 +105,6 @@ fn containerd_tells_by_annotations() {
     });
     let bundle = format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}");
     host.write(&format!("{bundle}/config.json"), &spec(&annotations, 14, true));
-    host.write_text(&format!("{bundle}/init.pid"), "78");
     for (pid, network) in [("77", "net:[1]"), ("1", "net:[2]")] {
         host.write_text(&format!("proc/{pid}/ns/net"), network);
     }

@@ -2,7 +2,7 @@
 
 use tarsier_abi::Header;
 use tarsier_core::enrich::CgroupTable;
-use tarsier_core::event::{Accounts, Workload, syscall};
+use tarsier_core::event::{Accounts, ContainerFacts, Workload, WorkloadKind, syscall};
 use tarsier_core::rules::facts::What;
 use tarsier_core::rules::feeds::Feeds;
 use zerocopy::FromBytes;
@@ -14,10 +14,12 @@ use crate::pipeline::outlet::Outlet;
 use crate::rules::Active;
 
 impl Rules {
-    /// A container came into being.
-    pub(in crate::pipeline) fn container(&mut self, workload: &Workload) {
-        if self.asks_runtimes {
-            self.known.ask_ahead(workload);
+    /// The cgroup at `path` was made, which belongs to this workload.
+    pub(in crate::pipeline) fn container(&mut self, workload: &Workload, path: &[u8], at_ns: u64) {
+        // Its own one: a container may make others below.
+        let is_own = workload.kind == WorkloadKind::Container && workload.cgroup_path.as_bytes() == path;
+        if self.asks_runtimes && is_own {
+            self.known.ask_ahead(workload, at_ns);
         }
     }
 
@@ -31,7 +33,12 @@ impl Rules {
     ) {
         // It may have gone meanwhile, and all that waited with it is decided when its time is up.
         let Some(workload) = workload(id, tables) else { return };
-        self.known.take_container(workload.index, serde_json::from_slice(facts).ok());
+        let mut facts: Option<ContainerFacts> = serde_json::from_slice(facts).ok();
+        // Runtimes say when it started only after it has, and they are asked before.
+        if let (Some(facts), Some(born_ns)) = (&mut facts, self.known.born_ns(workload.index)) {
+            facts.started_unix_ns = Some(outlet.unix_ns(born_ns));
+        }
+        self.known.take_container(workload.index, facts);
         self.answered(workload.index, tables, outlet);
     }
 

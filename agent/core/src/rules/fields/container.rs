@@ -45,7 +45,7 @@ pub(super) const FIELDS: &[Field] = &[
         Time,
         Runtime,
         container::start,
-        "When the first process of the container started.",
+        "When the container started: when its cgroup was made, or what the runtime says of one that was there before.",
     ),
     field("container.duration", Duration, Runtime, container::duration, "How long the container has run."),
     // Its image.

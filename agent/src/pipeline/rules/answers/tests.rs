@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use tarsier_abi::cgroup::{CgroupRecord, Op as CgroupOp};
 use tarsier_abi::exec::{Creds, ExecRecord};
 use tarsier_abi::{Header, Sensor, Tail, TaskKey};
 use tarsier_core::event::{ContainerFacts, ImageFacts};
@@ -24,6 +25,7 @@ const RULES: &str = "
 - {rule: any, desc: d, condition: evt.type = execve and proc.name = plain, output: 'plain', priority: INFO}
 - {rule: user, desc: d, condition: evt.type = execve and proc.name = who and user.name != x, output: '%user.name', priority: INFO}
 - {rule: told, desc: d, condition: evt.type = execve and proc.name = told, output: '%container.name', priority: INFO}
+- {rule: since, desc: d, condition: evt.type = execve and proc.name = since, output: '%container.start_ts', priority: INFO}
 ";
 
 #[derive(Clone, Default)]
@@ -215,9 +217,20 @@ fn users_are_asked_about_once_and_again_when_they_are_old() {
     assert_eq!(agent.answer_users(CONTAINER, "bea::5:5::/:\n"), ["bea"]);
     assert_eq!(agent.cycle(5, Some(("who", OUTSIDE))), ["ada"]);
     agent.offline.feed(&Frame::NoAccounts { id: CONTAINER.as_bytes() });
-    assert_eq!(agent.cycle(5, None), Vec::<String>::new());
-    assert!(agent.cycle(5, Some(("who", INSIDE))).is_empty(), "asked again");
-    assert_eq!(agent.answer_users(CONTAINER, ""), ["<NA>"]);
+    assert_eq!(agent.cycle(5, Some(("who", INSIDE))), ["bea"], "they could not be read again");
+    assert_eq!(agent.cycle(20 * SECOND, Some(("who", INSIDE))), ["bea"], "nobody waits for newer ones");
+    assert!(agent.answer_users(CONTAINER, "").is_empty());
+    assert_eq!(agent.cycle(5, Some(("who", INSIDE))), ["<NA>"]);
+}
+
+#[test]
+fn users_that_could_not_be_read_are_asked_for_again() {
+    let mut agent = Agent::new(true);
+    assert!(agent.cycle(5, Some(("who", OUTSIDE))).is_empty());
+    agent.offline.feed(&Frame::NoAccounts { id: b"" });
+    assert_eq!(agent.cycle(5, None), ["<NA>"]);
+    assert!(agent.cycle(5, Some(("who", OUTSIDE))).is_empty());
+    assert_eq!(agent.answer_users("", "ada::5:5::/:\n"), ["ada"]);
 }
 
 /// The frames of a run that had answers, written down and read again, tell the same.
@@ -253,4 +266,31 @@ fn a_capture_has_the_answers() {
     let told = live.alerts();
     assert_eq!(told, ["img", "plain", "img", "ada"]);
     assert_eq!(replayed.alerts(), told);
+}
+
+#[test]
+fn a_container_that_begins_is_asked_about_at_once_and_again_when_it_begins_anew() {
+    let mut agent = Agent::new(true);
+    let path = format!("/docker/{CONTAINER}");
+    for (seq, op, path, is_asked) in
+        [(0, CgroupOp::Mkdir, &path, 1), (1, CgroupOp::Mkdir, &format!("{path}/below"), 1)]
+    {
+        agent.offline.feed(&Frame::Record(&cgroup(seq, op, 20 + u64::from(seq), path, 77)));
+        assert_eq!(agent.count(Metric::LookupEntries, &["container"]), is_asked, "{path}");
+    }
+    let facts = ContainerFacts { started_unix_ns: Some(5), ..privileged() };
+    agent.answer(Some(&facts));
+    assert_eq!(agent.cycle(5, Some(("since", INSIDE))), ["img", "77"]);
+    agent.offline.feed(&Frame::Record(&cgroup(2, CgroupOp::Mkdir, 21, &path, 99)));
+    assert_eq!(agent.cycle(5, Some(("since", INSIDE))), ["img", "77"], "until there is another answer");
+    agent.answer(Some(&facts));
+    assert_eq!(agent.cycle(5, Some(("since", INSIDE))), ["img", "99"]);
+}
+
+fn cgroup(seq: u32, op: CgroupOp, id: u64, path: &str, at_ns: u64) -> Vec<u8> {
+    let mut record = CgroupRecord::new_zeroed();
+    record.header = Header { sensor: Sensor::Cgroup as u8, op: op as u8, cpu: 0, seq, boot_ns: at_ns };
+    (record.cgroup, record.parent) = (id, 1);
+    record.path = Tail { offset: size_of::<CgroupRecord>() as u16, len: path.len() as u16 };
+    [record.as_bytes(), path.as_bytes()].concat()
 }
