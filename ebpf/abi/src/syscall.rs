@@ -38,6 +38,21 @@ pub struct SyscallRecord {
     pub flags: u16,
     /// How many numbers follow.
     pub numbers: u16,
+    /// Whose call it was.
+    pub creds: CallerCreds,
+}
+
+/// Credentials of the task as the call returned (`struct cred`), ids in the initial user namespace: a daemon that gives up
+/// root does so without an exec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the names are the kernel's own")]
+pub struct CallerCreds {
+    pub cap_inheritable: u64,
+    pub cap_permitted: u64,
+    pub cap_effective: u64,
+    pub euid: u32,
+    pub egid: u32,
 }
 
 /// Bits of [`SyscallRecord::flags`].
@@ -190,6 +205,6 @@ pub const DATA_BYTES: usize = 80;
 pub const ARGUMENTS: usize = 6;
 
 const _: () = {
-    assert!(size_of::<SyscallRecord>() == 48 && size_of::<Part>() == 4);
+    assert!(size_of::<SyscallRecord>() == 80 && size_of::<Part>() == 4);
     assert!(size_of::<FileFacts>() == 32 && size_of::<SocketFacts>() == 48);
 };

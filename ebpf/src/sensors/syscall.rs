@@ -14,9 +14,9 @@ use aya_ebpf::{
 use tarsier_abi::{
     ABSENT, Sensor,
     syscall::{
-        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, DATA_BYTES, Fd, Known,
-        NO_ARGUMENT, NOT_A_PATH, Name, PartKind, RECIPES, Recipe, Subject, SyscallRecord, WRITES, X32_BIT,
-        class, flag,
+        ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, CallerCreds, DATA_BYTES, Fd,
+        Known, NO_ARGUMENT, NOT_A_PATH, Name, PartKind, RECIPES, Recipe, Subject, SyscallRecord, WRITES,
+        X32_BIT, class, flag,
     },
 };
 
@@ -119,6 +119,20 @@ fn is_compat(task: impl Access) -> bool {
     field::TASK_STATUS.load() != ABSENT && task.read::<u32>(&field::TASK_STATUS) & TS_COMPAT != 0
 }
 
+/// Whose call it is.
+#[inline(always)]
+fn credentials(task: impl Access) -> CallerCreds {
+    let cred = task.follow(&field::TASK_CRED);
+    CallerCreds {
+        // `kernel_cap_t` is two words or one of eight bytes.
+        cap_inheritable: cred.read(&field::CRED_CAP_INHERITABLE),
+        cap_permitted: cred.read(&field::CRED_CAP_PERMITTED),
+        cap_effective: cred.read(&field::CRED_CAP_EFFECTIVE),
+        euid: cred.read(&field::CRED_EUID),
+        egid: cred.read(&field::CRED_EGID),
+    }
+}
+
 /// A call that is wanted.
 #[inline(always)]
 fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan: u32) {
@@ -151,6 +165,7 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
         (&raw mut (*record).task).write(task::key(task));
         (&raw mut (*record).ret).write(ret);
         (&raw mut (*record).tid).write(bpf_get_current_pid_tgid() as u32);
+        (&raw mut (*record).creds).write(credentials(task));
     }
     numbers(capture, record);
     about_descriptor(capture, task, record, ret);

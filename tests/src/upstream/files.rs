@@ -79,6 +79,11 @@ pub(super) const ROWS: &[Row] = &[
         ),
         (host(calls!(tool, r#"openat -100 "/etc//./shadow" 0"#)), &[("fd.name", "/etc/shadow")]),
         (host(calls!(tool, r#"openat -100 "//etc/../etc/shadow" 0"#)), &[("fd.name", "/etc/shadow")]),
+        // By what was root when its program started.
+        (
+            container(calls!(tool, "setresgid 1 1 1", "setresuid 1 1 1", r#"openat -100 "/etc/shadow" 0"#)),
+            &[("fd.name", "/etc/shadow"), ("user.uid", "1"), ("user.name", "daemon")],
+        ),
         // open(2) by the 32-bit entry.
         (host(calls!(tool, r#"32 5 "/etc/shadow" 0"#)), &[("fd.name", "/etc/shadow"), ("evt.type", "open")]),
         (host(calls!(tool, r#"openat -100 "/etc/pam.d/login" 0"#)), &[("fd.name", "/etc/pam.d/login")]),

@@ -59,13 +59,26 @@ pub(super) const ROWS: &[Row] = &[
         container("/bin/unshare -U /bin/true"),
         capable("/bin/unshare -U /bin/true"),
         &[("evt.type", "unshare"), ("proc.name", "unshare"), ("evt.res", "SUCCESS")],
-    ),
+    )
+    .also(&[(
+        // It has given up what its container has; version 3 of the header (capget(2)), then six empty sets.
+        capable(calls!(tool, "capset hex:2205082000000000 zero:24", "unshare 0x20000")),
+        &[("evt.type", "unshare"), ("proc.name", "tool"), ("evt.res", "EPERM")],
+    )]),
     Row::new(
         "Non sudo setuid",
         host(concat!("/bin/su -s /bin/sh daemon -c \"", calls!(tool, "setuid 0"), "\"")),
-        host(calls!(tool, "setuid 1")),
+        host(calls!(tool, "setuid 0")),
         &[("evt.type", "setuid"), ("evt.arg.uid", "root"), ("user.uid", "1"), ("proc.name", "tool")],
-    ),
+    )
+    .also(&[
+        // What was root when its program started.
+        (
+            container(calls!(tool, "setresuid 1 1 1", "setuid 0")),
+            &[("user.uid", "1"), ("user.name", "daemon"), ("evt.arg.uid", "root")],
+        ),
+        (host(calls!(tool, "setuid 12345")), &[("user.uid", "12345"), ("evt.arg.uid", "<NA>")]),
+    ]),
     Row::new(
         "BPF Program Not Profiled",
         // BPF_PROG_LOAD of nothing; near is BPF_MAP_CREATE of nothing.

@@ -24,7 +24,7 @@ const NUMBERS: &[(&str, libc::c_long)] = numbers! {
     socketpair SYS_socketpair pipe2 SYS_pipe2 eventfd2 SYS_eventfd2 sendfile SYS_sendfile
     execve SYS_execve execveat SYS_execveat ptrace SYS_ptrace kill SYS_kill tkill SYS_tkill tgkill SYS_tgkill
     getpid SYS_getpid gettid SYS_gettid getppid SYS_getppid prctl SYS_prctl setuid SYS_setuid setgid SYS_setgid
-    setreuid SYS_setreuid setregid SYS_setregid setresuid SYS_setresuid setresgid SYS_setresgid setns SYS_setns
+    setreuid SYS_setreuid setregid SYS_setregid setresuid SYS_setresuid setresgid SYS_setresgid setns SYS_setns capset SYS_capset
     unshare SYS_unshare init_module SYS_init_module finit_module SYS_finit_module delete_module SYS_delete_module
     bpf SYS_bpf
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tarsier_abi::syscall::{Call, FileFacts, Part, PartKind, SyscallRecord};
+use tarsier_abi::syscall::{Call, CallerCreds, FileFacts, Part, PartKind, SyscallRecord};
 use tarsier_abi::{Header, Sensor};
 use tarsier_core::event::{Image, Origin, Process, Strings, TaskKey, Workload, WorkloadKind, syscall};
 use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
@@ -143,7 +143,9 @@ fn record(writes: bool, file: &str) -> Vec<u8> {
     let header = Header { sensor: Sensor::Syscall as u8, op: call, cpu: 0, seq: 0, boot_ns: 1 };
     let task = TaskKey { start_boottime: 9, tgid: 700, exec: 1 };
     let mut bytes =
-        SyscallRecord { header, task, ret: 7, tid: 700, flags: 0, numbers: 4 }.as_bytes().to_vec();
+        SyscallRecord { header, task, ret: 7, tid: 700, flags: 0, numbers: 4, creds: CallerCreds::default() }
+            .as_bytes()
+            .to_vec();
     let flags = if writes { 0o101 } else { 0o2_000_000 };
     [-100_i64 as u64, 0, flags, 0o644].iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
     let mut part = |kind: PartKind, of: &[u8]| {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tarsier_abi::TaskKey;
 use tarsier_abi::syscall::{
-    Call, FileFacts, Part, PartKind, SocketFacts, SyscallRecord, flag, part_flag, socket_flag,
+    Call, CallerCreds, FileFacts, Part, PartKind, SocketFacts, SyscallRecord, flag, part_flag, socket_flag,
 };
 use zerocopy::FromBytes;
 
@@ -24,6 +24,8 @@ pub struct Event<'a> {
     pub ret: i64,
     /// A 32-bit call of a 64-bit kernel.
     pub is_compat: bool,
+    /// Whose call it was.
+    pub creds: CallerCreds,
     numbers: &'a [u8],
     /// The first path or name.
     pub path: Option<Name<'a>>,
@@ -167,6 +169,7 @@ pub fn decode(op: u8, record: &[u8]) -> Result<Event<'_>, Malformed> {
         tid: fixed.tid,
         ret: fixed.ret,
         is_compat: fixed.flags & flag::COMPAT != 0,
+        creds: fixed.creds,
         numbers,
         path: None,
         path2: None,
@@ -240,7 +243,8 @@ mod tests {
         let header = Header { sensor: Sensor::Syscall as u8, op: call as u8, cpu: 0, seq: 0, boot_ns: 1 };
         let task = TaskKey { start_boottime: 5, tgid: 7, exec: 2 };
         let numbers_len = numbers.len() as u16;
-        let fixed = SyscallRecord { header, task, ret: -2, tid: 8, flags: 0, numbers: numbers_len };
+        let creds = CallerCreds { euid: 5, ..CallerCreds::default() };
+        let fixed = SyscallRecord { header, task, ret: -2, tid: 8, flags: 0, numbers: numbers_len, creds };
         let mut bytes = fixed.as_bytes().to_vec();
         numbers.iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
         for (kind, flags, text) in parts {
@@ -264,7 +268,7 @@ mod tests {
             ],
         );
         let event = decode(Call::openat as u8, &bytes).unwrap();
-        assert_eq!((event.call, event.ret, event.tid), (Call::openat, -2, 8));
+        assert_eq!((event.call, event.ret, event.tid, event.creds.euid), (Call::openat, -2, 8, 5));
         assert_eq!((event.int(0), event.number(2), event.number(3)), (Some(-100), Some(0o102), None));
         let path = event.path.unwrap();
         assert_eq!((path.text, path.dir.unwrap().to_bytes()), (Some(&b"shadow"[..]), b"/etc".to_vec()));

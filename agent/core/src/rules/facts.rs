@@ -2,7 +2,8 @@
 //!
 //! The fields of the table are read off it by the getters in their rows ([`super::getters`]).
 
-use tarsier_abi::syscall::Call;
+use tarsier_abi::exec::Creds;
+use tarsier_abi::syscall::{Call, CallerCreds};
 
 use super::compare::Value;
 use super::evaluate::Event;
@@ -112,12 +113,40 @@ pub fn kinds(call: Call) -> impl Iterator<Item = usize> {
     std::iter::once(call.name()).chain(older).filter_map(event_types::find)
 }
 
+/// Whether a call may have brought its caller into another user namespace, in which it has every capability. Rules ask with
+/// what it could bring that about: as far as is known, with what its program was started with.
+fn gives_capabilities(event: &syscall::Event<'_>) -> bool {
+    // include/uapi/linux/sched.h
+    const CLONE_NEWUSER: u64 = 0x1000_0000;
+    match event.call {
+        Call::unshare => event.ret >= 0 && event.number(0).is_some_and(|flags| flags & CLONE_NEWUSER != 0),
+        Call::setns => event.ret >= 0,
+        _ => false,
+    }
+}
+
 impl<'a> Facts<'a> {
     /// The system call, if it is one.
     pub(super) fn syscall(&self) -> Option<&'a syscall::Event<'a>> {
         match self.what {
             What::Syscall(event) => Some(event),
             _ => None,
+        }
+    }
+
+    /// Whose doing it was: of a system call those of that moment, else those that the program started with.
+    pub(super) fn creds(&self) -> Option<CallerCreds> {
+        let of_program = self.process.map(|process| {
+            let Creds { cap_inheritable, cap_permitted, cap_effective, euid, egid, .. } = process.image.creds;
+            CallerCreds { cap_inheritable, cap_permitted, cap_effective, euid, egid }
+        });
+        let Some(event) = self.syscall() else { return of_program };
+        match of_program {
+            Some(before) if gives_capabilities(event) => {
+                let CallerCreds { euid, egid, .. } = event.creds;
+                Some(CallerCreds { euid, egid, ..before })
+            }
+            _ => Some(event.creds),
         }
     }
 

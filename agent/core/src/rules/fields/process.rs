@@ -223,7 +223,7 @@ pub(super) const FIELDS: &[Field] = &[
         Text,
         Process,
         process::cap_effective,
-        "Capabilities in effect when its program started, by name, with blanks between.",
+        "Capabilities in effect as the call returned, by name, with blanks between; of a call that may have entered another user namespace, when its program started.",
     )
     .otel("tarsier.process.capabilities.effective"),
     field(

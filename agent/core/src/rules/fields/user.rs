@@ -6,7 +6,7 @@ use super::{Field, field};
 use crate::rules::getters::user;
 
 pub(super) const FIELDS: &[Field] = &[
-    field("user.uid", Unsigned(32), Process, user::uid, "Effective user id when its program started.")
+    field("user.uid", Unsigned(32), Process, user::uid, "Effective user id, as the call returned.")
         .otel("process.user.id"),
     field("user.name", Text, Users, user::name, "Name of the effective user.").otel("process.user.name"),
     field("user.homedir", Path, Users, user::home, "Home directory of the effective user."),
@@ -20,7 +20,7 @@ pub(super) const FIELDS: &[Field] = &[
     )
     .otel("tarsier.process.loginuid"),
     field("user.loginname", Text, Users, user::login_name, "Name of the user that logged in."),
-    field("group.gid", Unsigned(32), Process, user::gid, "Effective group id when its program started.")
+    field("group.gid", Unsigned(32), Process, user::gid, "Effective group id, as the call returned.")
         .otel("tarsier.process.group.id"),
     field("group.name", Text, Users, user::group_name, "Name of the effective group."),
 ];

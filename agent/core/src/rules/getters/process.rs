@@ -1,6 +1,7 @@
-//! `proc.*` and `thread.*` of the process itself, as of when its program started.
+//! `proc.*` and `thread.*` of the process itself, as of when its program started; capabilities as of the event.
 
 use tarsier_abi::exec::flag;
+use tarsier_abi::syscall::CallerCreds;
 
 use super::{With, file, number, put, text, truth};
 use crate::event::{Image, Process};
@@ -270,8 +271,8 @@ pub(in crate::rules) fn is_main_thread(facts: &Facts<'_>, _: Option<&Argument>, 
     }
 }
 
-fn capabilities(facts: &Facts<'_>, of: impl FnOnce(&Image) -> u64, with: With<'_>) {
-    let Some(set) = image(facts).map(of) else { return };
+fn capabilities(facts: &Facts<'_>, of: impl FnOnce(CallerCreds) -> u64, with: With<'_>) {
+    let Some(set) = facts.creds().map(of) else { return };
     let write = |out: &mut Vec<u8>| {
         let mut between = "";
         for (_, name) in CAPABILITIES.iter().enumerate().filter(|(number, _)| set >> number & 1 != 0) {
@@ -283,13 +284,13 @@ fn capabilities(facts: &Facts<'_>, of: impl FnOnce(&Image) -> u64, with: With<'_
 }
 
 pub(in crate::rules) fn cap_effective(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    capabilities(facts, |image| image.creds.cap_effective, with);
+    capabilities(facts, |creds| creds.cap_effective, with);
 }
 
 pub(in crate::rules) fn cap_permitted(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    capabilities(facts, |image| image.creds.cap_permitted, with);
+    capabilities(facts, |creds| creds.cap_permitted, with);
 }
 
 pub(in crate::rules) fn cap_inheritable(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    capabilities(facts, |image| image.creds.cap_inheritable, with);
+    capabilities(facts, |creds| creds.cap_inheritable, with);
 }

@@ -22,20 +22,20 @@ pub(super) fn with_group(facts: &Facts<'_>, gid: u32, with: impl FnOnce(&str)) {
 }
 
 pub(in crate::rules) fn uid(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(process) = facts.process {
-        number(process.image.creds.euid, with);
+    if let Some(creds) = facts.creds() {
+        number(creds.euid, with);
     }
 }
 
 pub(in crate::rules) fn name(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(process) = facts.process {
-        with_user(facts, process.image.creds.euid, |name| text(name, with));
+    if let Some(creds) = facts.creds() {
+        with_user(facts, creds.euid, |name| text(name, with));
     }
 }
 
 fn line<'a>(facts: &Facts<'a>) -> Option<User<'a>> {
-    let process = facts.process?;
-    facts.lookups.user(process.image.creds.euid)
+    facts.process?;
+    facts.lookups.user(facts.creds()?.euid)
 }
 
 pub(in crate::rules) fn home(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
@@ -67,13 +67,13 @@ pub(in crate::rules) fn login_name(facts: &Facts<'_>, _: Option<&Argument>, with
 }
 
 pub(in crate::rules) fn gid(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(process) = facts.process {
-        number(process.image.creds.egid, with);
+    if let Some(creds) = facts.creds() {
+        number(creds.egid, with);
     }
 }
 
 pub(in crate::rules) fn group_name(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
-    if let Some(process) = facts.process {
-        with_group(facts, process.image.creds.egid, |name| text(name, with));
+    if let Some(creds) = facts.creds() {
+        with_group(facts, creds.egid, |name| text(name, with));
     }
 }

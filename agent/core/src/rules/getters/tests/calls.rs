@@ -21,7 +21,20 @@ fn arguments_in_words() {
                 ("fd.num", "-"),
             ],
         ),
-        (Call::setuid, 0, &[1000], &[("evt.arg.uid", "ada"), ("evt.args", "res=0 uid=1000(ada)")]),
+        (
+            Call::setuid,
+            0,
+            &[1000],
+            &[
+                ("evt.arg.uid", "ada"),
+                ("evt.args", "res=0 uid=1000(ada)"),
+                ("user.uid", "1000"),
+                ("user.name", "ada"),
+                ("group.gid", "1000"),
+                ("thread.cap_permitted", "CAP_NET_BIND_SERVICE"),
+                ("thread.cap_effective", ""),
+            ],
+        ),
         (Call::setuid, -1, &[0], &[("evt.arg.uid", "root"), ("evt.res", "EPERM")]),
         (Call::setuid, 0, &[5], &[("evt.arg.uid", "<NA>")]),
         (
@@ -32,7 +45,14 @@ fn arguments_in_words() {
         ),
         (Call::setgid, 0, &[33], &[("evt.arg.gid", "www-data")]),
         (Call::bpf, 7, &[5, 0, 0], &[("evt.arg.cmd", "BPF_PROG_LOAD"), ("fd.num", "-")]),
-        (Call::unshare, 0, &[0x1000_0000], &[("evt.arg.flags", "CLONE_NEWUSER")]),
+        (
+            Call::unshare,
+            0,
+            &[0x1000_0000],
+            // Those from before: in the new namespace it has all.
+            &[("evt.arg.flags", "CLONE_NEWUSER"), ("thread.cap_effective", "CAP_CHOWN CAP_SYS_ADMIN")],
+        ),
+        (Call::unshare, -1, &[0x1000_0000], &[("thread.cap_permitted", "CAP_NET_BIND_SERVICE")]),
         (
             Call::setns,
             0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tarsier_abi::exec::{Creds, flag};
-use tarsier_abi::syscall::{Call, FileFacts, Part, PartKind, SocketFacts, SyscallRecord};
+use tarsier_abi::syscall::{Call, CallerCreds, FileFacts, Part, PartKind, SocketFacts, SyscallRecord};
 use tarsier_abi::{Header, Sensor};
 use zerocopy::IntoBytes;
 
@@ -28,7 +28,10 @@ pub(in crate::rules) struct Record {
 pub(in crate::rules) fn record(call: Call, ret: i64, numbers: &[i64]) -> Record {
     let header = Header { sensor: Sensor::Syscall as u8, op: call as u8, cpu: 0, seq: 0, boot_ns: 1 };
     let task = TaskKey { start_boottime: 5, tgid: 700, exec: 2 };
-    let fixed = SyscallRecord { header, task, ret, tid: 701, flags: 0, numbers: numbers.len() as u16 };
+    // It has given up what its program was started with.
+    let creds = CallerCreds { euid: 1000, egid: 1000, cap_permitted: 1 << 10, ..CallerCreds::default() };
+    let numbers_len = numbers.len() as u16;
+    let fixed = SyscallRecord { header, task, ret, tid: 701, flags: 0, numbers: numbers_len, creds };
     Record { fixed, numbers: numbers.iter().map(|number| *number as u64).collect(), parts: Vec::new() }
 }
 
