@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -67,14 +68,28 @@ impl Drop for Cgroup {
 /// Makes `command` start in the group at `path`: the child enters it between fork and exec, so its
 /// exec, and not its fork, happens inside.
 pub fn enter(command: &mut Command, path: &Path) -> anyhow::Result<()> {
-    let procs = File::options()
-        .write(true)
-        .open(path.join("cgroup.procs"))
-        .with_context(|| format!("cannot open {}/cgroup.procs", path.display()))?;
-    // SAFETY: between fork and exec the closure only makes one write system call, on a descriptor that
-    // it owns, with a constant buffer: nothing that could take a lock or allocate.
-    unsafe { command.pre_exec(move || Ok(rustix::io::write(&procs, b"0").map(drop)?)) };
+    Door::of(path)?.lead(command);
     Ok(())
+}
+
+/// The way into a group for any number of commands.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<File>);
+
+impl Door {
+    /// That of the group at `path`.
+    pub fn of(path: &Path) -> anyhow::Result<Self> {
+        let procs = File::options().write(true).open(path.join("cgroup.procs"));
+        Ok(Self(Arc::new(procs.with_context(|| format!("cannot open {}/cgroup.procs", path.display()))?)))
+    }
+
+    /// As [`enter`].
+    pub fn lead(&self, command: &mut Command) {
+        let procs = Arc::clone(&self.0);
+        // SAFETY: between fork and exec the closure only makes one write system call, on a descriptor that
+        // it owns a share of, with a constant buffer: nothing that could take a lock or allocate.
+        unsafe { command.pre_exec(move || Ok(rustix::io::write(&*procs, b"0").map(drop)?)) };
+    }
 }
 
 /// Where the v2 hierarchy is mounted, found by file system type.

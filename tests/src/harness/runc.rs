@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::cgroup::Door;
 use super::jail::Jail;
 use super::rootfs::{Image, Layers};
 use super::{cgroup, exit, tool};
@@ -35,6 +36,8 @@ pub struct Runtime {
     image: Image,
     state: TempDir,
     no_pivot: bool,
+    /// Into the group that runc itself runs in, if that is not the test's.
+    door: Option<Door>,
 }
 
 /// Which PID namespace a container gets.
@@ -101,7 +104,13 @@ impl Runtime {
             // The root of a guest is its initramfs, which nothing can be moved away from
             // (pivot_root(2), NOTES).
             no_pivot: context.emulated,
+            door: None,
         })
+    }
+
+    /// The same, run in the cgroup at `group`.
+    pub fn inside(self, group: &Path) -> anyhow::Result<Self> {
+        Ok(Self { door: Some(Door::of(group)?), ..self })
     }
 
     /// Where runc keeps the state of the containers (`--root`).
@@ -256,6 +265,9 @@ impl Container<'_> {
             if runtime.no_pivot {
                 command.arg("--no-pivot");
             }
+        }
+        if let Some(door) = &runtime.door {
+            door.lead(&mut command);
         }
         jail.hold(&mut command);
         command.arg(id);

@@ -89,7 +89,9 @@ pub(super) fn tell(context: &Context, file: &str) -> anyhow::Result<()> {
     let rows = rules.iter().map(row_of).collect::<anyhow::Result<Vec<_>>>()?;
     let probes = rows.iter().filter(|row| matches!(row.but, Some(But::Lacks { .. }))).count();
     let pairs: Vec<_> = rules.iter().zip(rows.iter().copied()).collect();
-    hold_all(context, &path, &own_rules(&rows), rules.len() + probes, &pairs)
+    let beside = own_rules(&rows);
+    let set = Set { path: &path, beside: &beside, number: rules.len() + probes, is_quiet: false };
+    hold_all(context, &set, &pairs)
 }
 
 /// Holds every rule of our own to its row.
@@ -103,29 +105,44 @@ pub(super) fn tell_ours(context: &Context) -> anyhow::Result<()> {
     ensure!(pairs.iter().all(|(rule, row)| rule.name == row.rule), "rules and rows have not one order");
     ensure!(pairs.len() == ours::ROWS.len(), "there are rows of {} rules", pairs.len());
     ensure!(pairs.len() + ours::UNTRIED.len() == rules.len(), "there are {} rules", rules.len());
-    hold_all(context, &path, &[BARRIER, ours::SITE].concat(), rules.len(), &pairs)
+    let beside = [BARRIER, ours::SITE].concat();
+    let set = Set { path: &path, beside: &beside, number: rules.len(), is_quiet: true };
+    hold_all(context, &set, &pairs)
 }
 
-/// Holds rules to their rows, beside an agent that runs the file at `path` and `beside` it the barrier and further rules:
-/// `number` of them without the barrier.
-fn hold_all(
-    context: &Context,
-    path: &Path,
-    beside: &str,
+/// Rules that an agent runs.
+struct Set<'a> {
+    /// The file that is tested.
+    path: &'a Path,
+    /// The text of another one, with the barrier.
+    beside: &'a str,
+    /// How many rules they have together, without the barrier.
     number: usize,
-    pairs: &[(&Rule, &Row)],
-) -> anyhow::Result<()> {
+    /// They tell nothing of containers that start, and of sessions in them.
+    is_quiet: bool,
+}
+
+/// Holds rules to their rows, beside an agent that runs them.
+fn hold_all(context: &Context, set: &Set<'_>, pairs: &[(&Rule, &Row)]) -> anyhow::Result<()> {
     let files = tempfile::tempdir()?;
     let folder = files.path().join("rules");
     std::fs::create_dir(&folder)?;
-    symlink(path, folder.join("1.yaml"))?;
-    std::fs::write(folder.join("2.yaml"), beside)?;
-    let runtime = Runtime::of_image(context, image::image()?)?;
+    symlink(set.path, folder.join("1.yaml"))?;
+    std::fs::write(folder.join("2.yaml"), set.beside)?;
+    let mut runtime = Runtime::of_image(context, image::image()?)?;
     let cgroup = Cgroup::new("upstream")?;
+    if set.is_quiet {
+        // The agent sees the runtime, too, as on a node.
+        runtime = runtime.inside(&cgroup.below("runtime")?)?;
+    }
     let sections = format!("host: {{ runc: [{}] }}\n", runtime.state().display());
     let alerts = Alerts::configured(context, cgroup, &folder, files, &["container.id"], &sections)?;
     let mut run = Run::new(context, &runtime, alerts)?;
-    run.expects(number + 1)?;
+    run.expects(set.number + 1)?;
+    if set.is_quiet {
+        let told = run.told()?;
+        ensure!(told.is_empty(), "nothing has been done, and there are alerts: {told:#?}");
+    }
     let mut failures = String::new();
     for (rule, row) in pairs {
         match run.hold(rule, row) {
@@ -159,6 +176,13 @@ impl<'a> Run<'a> {
         let running = self.alerts.agent.ledger()?.count("tarsier_rules_running", &[])?;
         ensure!(running == u64::try_from(expected)?, "{running} of {expected} rules run");
         Ok(())
+    }
+
+    /// Waits for all alerts of what has been done, and returns them.
+    fn told(&mut self) -> anyhow::Result<Vec<Value>> {
+        self.alerts.settle(&mut self.last)?;
+        let all = self.alerts.seen.iter();
+        Ok(all.filter(|alert| alert["rule"] != "barrier").cloned().collect())
     }
 
     /// Waits for all alerts of what has been done, and returns those of `rule` since the `before`th.
