@@ -6,6 +6,7 @@ pub mod cgroups;
 pub mod clock;
 mod config;
 pub mod containers;
+pub mod id_map;
 pub mod identity;
 pub mod memory;
 pub mod processes;

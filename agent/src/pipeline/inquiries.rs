@@ -16,6 +16,7 @@ use super::Feed;
 use super::known::{About, Question};
 use crate::capture::Frame;
 use crate::host::accounts::{self, AccountFiles, Stamps};
+use crate::host::id_map::IdMap;
 use crate::host::root::{Root, Unread};
 use crate::host::{HostConfig, containers, processes};
 use crate::kernel::wait::Waker;
@@ -235,12 +236,11 @@ fn container(host: &HostConfig, asked: &Asked) -> (Found, &'static str) {
 fn users(host: &HostConfig, asked: &Asked) -> (Found, &'static str) {
     let About::Accounts(tasks) = &asked.question.about else { return (Found::NoAccounts, "absent") };
     let found = Root::open(&host.root).and_then(|own| {
-        let root = if asked.question.container.is_empty() {
-            Some(own)
-        } else {
-            container_root(&host.root.join("proc"), tasks, &own)?
-        };
-        root.map_or(Err(Unread::Absent), |root| accounts::read(&root, asked.known))
+        if asked.question.container.is_empty() {
+            return accounts::read(&own, &[IdMap::identity(), IdMap::identity()], asked.known);
+        }
+        let (root, maps) = container_root(&host.root.join("proc"), tasks, &own)?;
+        accounts::read(&root, &maps, asked.known)
     });
     match found {
         Ok(Some(files)) => (Found::Accounts(files), "found"),
@@ -254,15 +254,19 @@ fn users(host: &HostConfig, asked: &Asked) -> (Found, &'static str) {
     }
 }
 
-/// The root directory of the first of these processes that still runs, unless it is the host's: a runtime that makes a
-/// container is in its cgroup before it changes its root.
-fn container_root(proc: &Path, tasks: &[TaskKey], host: &Root) -> Result<Option<Root>, Unread> {
-    for root in tasks.iter().filter_map(|task| processes::root(proc, task)) {
-        if !root.is(host)? {
-            return Ok(Some(root));
+/// The root directory of the first of these processes that still runs, and how its ids are mapped, unless it is the host's: a
+/// runtime that makes a container is in its cgroup before it changes its root.
+fn container_root(proc: &Path, tasks: &[TaskKey], host: &Root) -> Result<(Root, [IdMap; 2]), Unread> {
+    for task in tasks {
+        let maps = IdMap::of(proc, task);
+        // Asked after reading the maps: they are of no other process then.
+        if let Some(root) = processes::root(proc, task)
+            && !root.is(host)?
+        {
+            return Ok((root, maps));
         }
     }
-    Ok(None)
+    Err(Unread::Absent)
 }
 
 /// How long the end waits for answers.

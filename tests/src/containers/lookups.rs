@@ -1,7 +1,7 @@
 //! What no record says and rules ask for: what the runtime has of a container, and whom its users are.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -192,7 +192,7 @@ fn short_lives(context: &Context) -> anyhow::Result<()> {
     nothing_was_late(&alerts)
 }
 
-/// Somebody of the host, and the same number in two containers.
+/// Somebody of the host, and the same number in containers.
 fn users(context: &Context) -> anyhow::Result<()> {
     let (mut alerts, runtime) = set_up(context, "users")?;
     let mut command = Command::new("true");
@@ -202,21 +202,32 @@ fn users(context: &Context) -> anyhow::Result<()> {
     let of_host = |alert: &Value| alert["rule"] == "user" && alert["output_fields"]["container.id"] == "host";
     let fields = alerts.wait("a user of the host", of_host)?["output_fields"].clone();
     compare(&fields, &json!({ "user.uid": UID, "user.name": "<NA>", "user.homedir": null }))?;
-    for (number, name) in ["ada", "bea"].into_iter().enumerate() {
+    // The last one has a user namespace, in which every number is another one.
+    for (number, (name, moved_by)) in [("ada", 0), ("bea", 0), ("cleo", 100_000)].into_iter().enumerate() {
         let id = id(number);
         let group = alerts.cgroup.path().join(in_pod(&id));
         let container = runtime.changed(Shape::default(), &id, &group, LIVES_ON, |spec| {
             spec["process"]["user"] = json!({ "uid": UID, "gid": UID });
+            if moved_by > 0 {
+                let map = json!([{ "containerID": 0, "hostID": moved_by, "size": 65_536 }]);
+                (spec["linux"]["uidMappings"], spec["linux"]["gidMappings"]) = (map.clone(), map);
+                let list = |value: &mut Value, change: fn(&mut Vec<Value>)| value.as_array_mut().map(change);
+                list(&mut spec["linux"]["namespaces"], |all| all.push(json!({ "type": "user" })));
+                // Its root may not write to the layer, where a place for this one would have to be made.
+                list(&mut spec["mounts"], |all| all.retain(|mount| mount["destination"] != ITEST));
+            }
         })?;
         let passwd =
             format!("root:x:0:0::/root:/bin/sh\n{name}:x:{UID}:{UID}:Somebody:/home/{name}:/bin/{name}sh\n");
         container.write("/etc/passwd", &passwd)?;
         container.write("/etc/group", &format!("{name}s:x:{UID}:\n"))?;
+        // Its root is somebody else outside, who has to come through.
+        fs::set_permissions(container.bundle(), Permissions::from_mode(0o755))?;
         let first = container.start()?;
         let fields = told(&mut alerts, "user", &id)?;
         kill(first)?;
         let expected = json!({
-            "user.uid": UID, "user.name": name, "user.homedir": format!("/home/{name}"),
+            "user.uid": UID + moved_by, "user.name": name, "user.homedir": format!("/home/{name}"),
             "user.shell": format!("/bin/{name}sh"), "group.name": format!("{name}s"),
         });
         compare(&fields, &expected)?;
