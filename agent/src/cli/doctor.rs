@@ -1,12 +1,14 @@
 //! `tarsier doctor`: the report of every check, and an exit code that a script can use.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use super::style::Style;
 use tarsier_abi::Sensor;
 use tarsier_abi::syscall::Call;
 
 use super::{Exit, Refusal};
+use crate::host::{HostConfig, containers};
 use crate::kernel::btf::Btf;
 use crate::kernel::load::BTF_PATH;
 use crate::kernel::{Kernel, LoadOptions, SensorState, Wanted, features};
@@ -22,6 +24,9 @@ pub(super) struct Args {
     /// Where the agent is to make its admin socket.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     admin_socket: String,
+    /// Where the host's root directory is mounted (`host.root`).
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    host_root: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -34,6 +39,7 @@ enum Form {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut checks = checks(&args.admin_socket);
+    checks.push(runtimes(&HostConfig { root: args.host_root.clone(), ..HostConfig::default() }));
     // After the check of BTF, which it is read from.
     let place = checks.iter().position(|check| check.name == "btf").map_or(0, |index| index + 1);
     checks.splice(place..place, floor());
@@ -50,6 +56,24 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// What runtimes have on disk of their containers, where they have it unless told otherwise.
+fn runtimes(host: &HostConfig) -> Check {
+    const NAME: &str = "container runtimes";
+    let found: Vec<_> = containers::places(host)
+        .into_iter()
+        .map(|(runtime, place)| format!("{runtime} in {}", place.display()))
+        .collect();
+    if found.is_empty() {
+        let missing = format!(
+            "nothing of any below {}: rules do not know images, mounts and pods",
+            host.root.display()
+        );
+        return Check::new(NAME, Status::Info, missing)
+            .fix("if containers run here, mount the host's root and name it (host.root), or the runtimes' own places (host.*)");
+    }
+    Check::new(NAME, Status::Ok, found.join(", "))
 }
 
 /// The kernel's features, if its types can be read at all; if not, the check of BTF says so.
@@ -149,6 +173,20 @@ fn human(checks: &[Check], style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runtimes_are_found_below_the_hosts_root() {
+        let root = tempfile::tempdir().unwrap();
+        let host = HostConfig { root: root.path().to_owned(), ..HostConfig::default() };
+        let none = runtimes(&host);
+        assert_eq!(none.status, Status::Info);
+        assert!(none.fix.contains("host.root"), "{none:?}");
+        for place in ["var/lib/docker", "run/containerd/io.containerd.runtime.v2.task"] {
+            std::fs::create_dir_all(root.path().join(place)).unwrap();
+        }
+        let found = "Docker in /var/lib/docker, containerd in /run/containerd/io.containerd.runtime.v2.task";
+        assert_eq!(runtimes(&host), Check::new("container runtimes", Status::Ok, found));
+    }
 
     #[test]
     fn exit_codes_and_words() {

@@ -63,7 +63,7 @@ metrics! {
     RuleReloads Counter "tarsier_rule_reloads_total" ["outcome"] "Times that rules and configuration were loaded anew, by outcome: loaded, or failed (those before go on).";
     Lookups Counter "tarsier_lookups_total" ["about", "outcome"] "Looks at what rules ask about containers (container) and users (users) and no record says, by outcome: found, unchanged, cut (labels and mounts were too long), or why not: absent, unreadable, malformed, too_large, no_room (too many questions), no_memory, no_thread.";
     LookupEntries Gauge "tarsier_lookup_entries" ["about"] "Containers, and places with users, of which an answer is held.";
-    LookupEvents Counter "tarsier_lookup_events_total" ["outcome"] "Events that waited for such an answer, by outcome: answered; late or no_room: rules were tried on them without it.";
+    LookupEvents Counter "tarsier_lookup_events_total" ["outcome"] "Events that waited for such an answer, by outcome: answered; late or no_room: rules were tried on them without it; also lost: their process had been evicted from the table meanwhile, and no rule was tried.";
     LookupWaiting Gauge "tarsier_lookup_events_waiting" [] "Events that wait for such an answer.";
     ProcessEntries Gauge "tarsier_process_entries" [] "Processes in the process table.";
     ProcessEvictions Counter "tarsier_process_evictions_total" ["cause"] "Processes removed before their time, by cause: the table was full, or memory was short.";

@@ -48,6 +48,8 @@ struct Counts {
     late: u64,
     /// There was no room: the event was decided at once, without it.
     no_room: u64,
+    /// Meanwhile its process had been evicted from the table: nothing can be decided.
+    lost: u64,
 }
 
 impl HeldEvent {
@@ -102,6 +104,11 @@ impl Waiting {
         late
     }
 
+    /// Of one that was taken out nothing is known any more.
+    pub(super) fn lose(&mut self) {
+        self.counts.lost += 1;
+    }
+
     fn leave(&mut self, gone: &[Held]) {
         self.bytes -= gone.iter().map(|held| held.what.bytes()).sum::<usize>();
     }
@@ -112,8 +119,9 @@ impl Waiting {
     }
 
     pub(super) fn metrics(&self, out: &mut Snapshot) {
-        let Counts { answered, late, no_room } = self.counts;
-        for (outcome, count) in [("answered", answered), ("late", late), ("no_room", no_room)] {
+        let Counts { answered, late, no_room, lost } = self.counts;
+        let counts = [("answered", answered), ("late", late), ("no_room", no_room), ("lost", lost)];
+        for (outcome, count) in counts {
             out.push(Metric::LookupEvents, &[outcome], count);
         }
         out.push(Metric::LookupWaiting, &[], self.queue.len() as u64);
@@ -140,7 +148,7 @@ mod tests {
         assert_eq!((since(waiting.late(PATIENCE_NS + 5)), waiting.bytes), (vec![], 40));
         assert_eq!((since(waiting.late(PATIENCE_NS + 7)), waiting.bytes), (vec![6], 40));
         assert_eq!((since(waiting.late(u64::MAX)), waiting.bytes), (vec![8], 0));
-        assert_eq!(waiting.counts, Counts { answered: 2, late: 2, no_room: 0 });
+        assert_eq!(waiting.counts, Counts { answered: 2, late: 2, ..Counts::default() });
     }
 
     #[test]

@@ -82,6 +82,20 @@ pub fn find(host: &HostConfig, id: &str) -> Result<ContainerFacts, Unknown> {
     Err(unknown)
 }
 
+/// The places that are there, each with the runtime whose it is, as paths within the host's root.
+pub fn places(host: &HostConfig) -> Vec<(&'static str, &Path)> {
+    let Ok(root) = Root::open(&host.root) else { return Vec::new() };
+    let all = [
+        ("Docker", &host.docker),
+        ("CRI-O or Podman", &host.storage),
+        ("containerd", &host.containerd),
+        ("runc", &host.runc),
+    ];
+    let each =
+        all.into_iter().flat_map(|(runtime, places)| places.iter().map(move |place| (runtime, &**place)));
+    each.filter(|(_, place)| root.list(place).is_ok()).collect()
+}
+
 /// Where the runtimes' files are read.
 struct Disk<'a> {
     root: &'a Root,

@@ -100,12 +100,18 @@ impl Rules {
                 self.evaluate(&seen, tables, outlet)
             }
             HeldEvent::Exec { at_ns, process } => {
-                let process = tables.processes.resolve(process);
+                let Some(process) = tables.processes.resolve(process).map(Some) else {
+                    self.waiting.lose();
+                    return Verdict::Decided;
+                };
                 let seen = Seen { at_ns: *at_ns, cpu: 0, what: What::Exec, process, turn };
                 self.evaluate(&seen, tables, outlet)
             }
             HeldEvent::Exit { at_ns, process, status } => {
-                let process = tables.processes.resolve(process);
+                let Some(process) = tables.processes.resolve(process).map(Some) else {
+                    self.waiting.lose();
+                    return Verdict::Decided;
+                };
                 let what = What::Exit { status: *status };
                 self.evaluate(&Seen { at_ns: *at_ns, cpu: 0, what, process, turn }, tables, outlet)
             }
