@@ -46,6 +46,11 @@ pub(super) enum Command {
     ///
     /// Of a path the first and last eight bytes count, of the path as it was written and of the file's own; a `?` is any byte. A
     /// path that is relative, or not clean, is judged in user space.
+    ///
+    /// As JSON: `sensors`, `calls`, `events` (told by other sensors) and `never_told` (rules about what no sensor tells). Of each call
+    /// `passes` has one element for each line above, or is null if everything passes; `unfiltered_by` then says whether by `rules`,
+    /// `together` or for want of room (`no_room`). `untested` names the rules, `branches` their ways to match, each a list of
+    /// comparisons with their places; `rules` has the alternatives that each rule brings, `user_space` what is left to do.
     ExplainPlan(explain_plan::Args),
     /// Run tests of rules: events that are written down or recorded, and the alerts that are to come of them.
     Test(test::Args),

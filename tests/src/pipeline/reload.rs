@@ -255,6 +255,8 @@ fn no_alert_is_lost_over_channels(context: &Context) -> anyhow::Result<()> {
     // Whatever a channel took is in its file once the agent has ended.
     let ended = scene.agent.terminate(FLUSH_DEADLINE)?;
     ensure!(ended.status.success(), "it ended with {}", ended.status);
+    // Four barriers, and a summary of all that was told over all sets.
+    context.log.wait(&format!(" and {} alerts of 2 rules", made + 4), ARRIVAL)?;
     let mut written = Vec::new();
     for name in ["even", "odd"] {
         let text = fs::read_to_string(files.join(name))?;

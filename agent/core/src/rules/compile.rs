@@ -45,20 +45,20 @@ struct Program {
     tests: usize,
 }
 
-/// Is told whose comparisons are made. `()` is not, and costs nothing.
-pub trait Meter {
+/// Is told whose comparisons are made. `()` is not, and costs nothing: it is no argument either.
+pub trait Meter: Copy {
     /// Whether it is told.
     const IS_ON: bool;
 
     /// From here on comparisons are those of the rule at this position in the set. A value that several rules compare is
     /// looked at by the first of them that asks.
-    fn enter(&mut self, place: u32);
+    fn enter(self, place: u32);
 }
 
 impl Meter for () {
     const IS_ON: bool = false;
 
-    fn enter(&mut self, _: u32) {}
+    fn enter(self, _: u32) {}
 }
 
 /// How much there is to do at most for an event.
@@ -161,7 +161,7 @@ impl Compiled {
         scratch: &mut Scratch,
         found: impl FnMut(u32) -> bool,
     ) {
-        self.metered(kind, event, scratch, &mut (), found);
+        self.metered(kind, event, scratch, (), found);
     }
 
     /// The same, and tells `meter` whose comparisons are made. A rule that is decided by what another compared is not told.
@@ -170,7 +170,7 @@ impl Compiled {
         kind: usize,
         event: &impl Event,
         scratch: &mut Scratch,
-        meter: &mut M,
+        meter: M,
         mut found: impl FnMut(u32) -> bool,
     ) {
         let Some(Some(program)) = self.programs.get(kind) else { return };
@@ -191,13 +191,7 @@ impl Compiled {
 
 impl Program {
     /// Goes on from `at` until a rule matches or all are decided.
-    fn run<M: Meter>(
-        &self,
-        mut at: Target,
-        event: &impl Event,
-        scratch: &mut Scratch,
-        meter: &mut M,
-    ) -> Target {
+    fn run<M: Meter>(&self, mut at: Target, event: &impl Event, scratch: &mut Scratch, meter: M) -> Target {
         let Scratch { is_made, is_true } = scratch;
         let mut owner = None;
         while let Some(step) = self.steps.get(at.0 as usize) {

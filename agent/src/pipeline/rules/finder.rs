@@ -1,5 +1,6 @@
 //! Which rules match an event, and what each of them costs.
 
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use tarsier_core::rules::compile::{Meter, Scratch};
@@ -39,7 +40,7 @@ impl Finder {
         let Self { matching, cost, scratch, found, .. } = self;
         found.clear();
         let only_first = *matching == Matching::First;
-        let mut stopwatch = Stopwatch { alerts, running: None };
+        let stopwatch = Stopwatch { alerts: RefCell::new(alerts), running: Cell::new(None) };
         for kind in types {
             let found = |place| {
                 // A rule that names both types of a call matches it once.
@@ -49,7 +50,7 @@ impl Finder {
                 !only_first
             };
             if *cost {
-                active.compiled.metered(*kind, event, scratch, &mut stopwatch, found);
+                active.compiled.metered(*kind, event, scratch, &stopwatch, found);
                 stopwatch.stop();
             } else {
                 active.compiled.matches(*kind, event, scratch, found);
@@ -73,24 +74,25 @@ impl Finder {
 
 /// Charges rules with the time that their comparisons take.
 struct Stopwatch<'a> {
-    alerts: &'a mut Alerts,
+    alerts: RefCell<&'a mut Alerts>,
     /// Whose comparisons are made, and since when.
-    running: Option<(u32, Instant)>,
+    running: Cell<Option<(u32, Instant)>>,
 }
 
 impl Stopwatch<'_> {
-    fn stop(&mut self) {
+    fn stop(&self) {
         if let Some((place, since)) = self.running.take() {
-            self.alerts.charge(place, u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            let ns = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.alerts.borrow_mut().charge(place, ns);
         }
     }
 }
 
-impl Meter for Stopwatch<'_> {
+impl Meter for &Stopwatch<'_> {
     const IS_ON: bool = true;
 
-    fn enter(&mut self, place: u32) {
+    fn enter(self, place: u32) {
         self.stop();
-        self.running = Some((place, Instant::now()));
+        self.running.set(Some((place, Instant::now())));
     }
 }
