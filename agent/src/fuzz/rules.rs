@@ -13,12 +13,13 @@ use tarsier_core::rules::problem::Problem;
 use tarsier_core::rules::render::Output;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::simplify::simplify;
+use tarsier_core::rules::suite;
 use tarsier_core::rules::text::Traced;
 use tarsier_core::rules::typed::{Argument, FieldRef, Shape};
 use tarsier_core::rules::{check, event_types, format, grammar};
 
-/// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them. Compiled rules match
-/// what the plain evaluation says.
+/// Up to four rule files with NUL between them: they load, or every mistake has a place in one of them; and so it is with the whole
+/// as a file of tests. Compiled rules match what the plain evaluation says.
 pub(super) fn files(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let sources: Vec<Source<'_>> =
@@ -26,6 +27,12 @@ pub(super) fn files(input: &[u8]) {
     let set = Ruleset::load(&sources);
     for problem in &set.problems {
         has_a_place(problem, &sources);
+    }
+    // The same as a file of tests.
+    if let Err(problems) = suite::read(0, &text) {
+        problems
+            .iter()
+            .for_each(|problem| has_a_place(problem, &[Source { name: "t.test.yaml", text: &text }]));
     }
     let (compiled, mut scratch) = (Compiled::new(&set), Scratch::default());
     for seed in 0..4 {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tarsier_abi::syscall::Plan;
 use tarsier_core::rules::coverage::Coverage;
 use tarsier_core::rules::evaluate::Event;
 use tarsier_core::rules::stated::Stated;
@@ -21,6 +22,7 @@ pub struct Trial {
     config: Config,
     rules: Active,
     coverage: Coverage,
+    plan: Box<Plan>,
     /// For what is stated: it has no memory of the events before. Captures have an agent of their own.
     agent: Agent,
 }
@@ -79,12 +81,17 @@ impl Trial {
         let coverage = Coverage::new(&rules.set);
         let about = About { cpus: 1, ..About::default() };
         let agent = Agent::new(&about, &config, &rules, &coverage)?;
-        Ok(Self { config, rules, coverage, agent })
+        Ok(Self { config, plan: rules.plan(), rules, coverage, agent })
     }
 
     /// The rules.
     pub fn rules(&self) -> &Active {
         &self.rules
+    }
+
+    /// What the kernel would let pass for them.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Nothing seen of them yet.

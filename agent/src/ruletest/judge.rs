@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use tarsier_abi::syscall::Plan;
 use tarsier_core::rules::coverage::{Coverage, Decider};
 use tarsier_core::rules::evaluate::Given;
 use tarsier_core::rules::load::Source;
+use tarsier_core::rules::need::lets_pass;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::suite::{Case, Expected, Happening, Spelled};
 use tarsier_core::rules::text::Span;
@@ -33,6 +35,8 @@ pub(super) struct Judge<'a> {
     pub(super) set: &'a Ruleset,
     /// To ask for what keeps a rule from matching.
     pub(super) coverage: &'a Coverage,
+    /// What the kernel would let pass.
+    pub(super) plan: &'a Plan,
 }
 
 impl Judge<'_> {
@@ -60,7 +64,31 @@ impl Judge<'_> {
                 details: vec![format!("output: {}", told.message)],
             });
         }
+        faults.extend(self.dropped(case));
         faults
+    }
+
+    /// Events that a rule matches and that the kernel would have dropped: they cannot be, or a filter is wrong.
+    fn dropped(&self, case: &Case) -> impl Iterator<Item = Fault> {
+        let stated = case.happenings.iter().filter_map(|happening| match happening {
+            Happening::Stated(event) if !lets_pass(self.plan, event) => Some(event),
+            _ => None,
+        });
+        stated.flat_map(|event| {
+            let rules = self.set.rules.iter().zip(&self.coverage.rules);
+            let matching = rules.filter(|(ready, seen)| {
+                let deciders = seen.deciders(event.kinds(), event.as_ref());
+                ready.rule.is_enabled && deciders.is_some_and(|deciders| deciders.is_empty())
+            });
+            matching.map(|(ready, _)| Fault {
+                message: format!("`{}` matches an event that never reaches it", ready.rule.name),
+                details: vec![
+                    format!("{}: the kernel drops what is like this event", at(&self.tests, event.span)),
+                    "its fields contradict each other; `tarsier rules explain-plan` says what passes"
+                        .to_owned(),
+                ],
+            })
+        })
     }
 
     /// An alert that did not come: others of the rule did, or something kept it from matching.

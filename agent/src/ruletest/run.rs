@@ -208,7 +208,8 @@ fn suite(
         let faults = match tried {
             Ok(Seen { alerts, coverage }) => {
                 account.add(set, &sources, &coverage);
-                let judge = Judge { tests: source, rules: &sources, set, coverage: trial.unseen() };
+                let (coverage, plan) = (trial.unseen(), trial.plan());
+                let judge = Judge { tests: source, rules: &sources, set, coverage, plan };
                 judge.faults(case, &alerts)
             }
             Err(error) => vec![Fault { message: format!("{error:#}"), details: Vec::new() }],

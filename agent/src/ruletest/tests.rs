@@ -108,6 +108,11 @@ fn what_was_not_expected_says_why() {
         "output expected: x\noutput told:     read /etc/shadow (command=<NA> num=3)\nfd.num expected: 4\n\
          fd.num told:     3\nevt.res: the rule's output does not have this field"
     );
+    // One path cannot be the other, and the kernel looks at the one that was written.
+    let (message, details) =
+        only(faults(&format!("{{{READ}, fd.nameraw: /etc/passwd}}"), "[Passwords were read]"));
+    assert_eq!(message, "`Passwords were read` matches an event that never reaches it");
+    assert!(details.contains("a.test.yaml:3:12: the kernel drops what is like this event"), "{details}");
     let (message, _) =
         only(faults(&format!("{{{READ}}}, {{{READ}}}"), "[{rule: Passwords were read, count: 3}]"));
     assert_eq!(message, "3 alerts of `Passwords were read` were expected, and 2 came");

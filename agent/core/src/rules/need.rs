@@ -15,9 +15,11 @@ use super::facts::kinds;
 use super::ruleset::{Ready, Ruleset};
 use super::simplify::simplify;
 use super::typed::Expr;
+pub use stated::lets_pass;
 
 mod atoms;
 pub mod explain;
+mod stated;
 #[cfg(test)]
 mod tests;
 

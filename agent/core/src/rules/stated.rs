@@ -21,7 +21,7 @@ use super::typed::{FieldRef, Operand, Right, Shape};
 
 mod derived;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// An event of stated fields.
 #[derive(Clone, Debug)]
@@ -78,8 +78,14 @@ impl Stated {
         &self.kinds
     }
 
+    /// The system call that it is.
+    pub(super) fn call(&self) -> Option<Call> {
+        let name = self.of("evt.type")?.first()?.to_text();
+        Call::ALL.into_iter().find(|call| call.name().as_bytes() == name)
+    }
+
     /// What is stated of a field; [`None`]: nothing.
-    fn of(&self, name: &str) -> Option<&[Scalar]> {
+    pub(super) fn of(&self, name: &str) -> Option<&[Scalar]> {
         let found =
             self.fields.iter().find(|(field, _)| field.argument.is_none() && field.field.name == name);
         found.map(|(_, values)| values.as_slice())

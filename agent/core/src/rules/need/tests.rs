@@ -12,6 +12,7 @@ use crate::rules::evaluate::evaluate;
 use crate::rules::facts::{Facts, What};
 use crate::rules::getters::tests::sample::{Record, World, record};
 use crate::rules::load::Source;
+use crate::rules::stated::tests::{of_facts, stated};
 use crate::rules::text::Traced;
 use crate::rules::{check, grammar};
 
@@ -295,5 +296,77 @@ proptest! {
             let filter = filter(call, &[expr]);
             prop_assert!(filter.is_none_or(|filter| passes(&filter, &event)), "{:?} {:?}", event, filter);
         }
+    }
+
+    /// The same of what was stated: an event that somebody could have recorded is never said to be dropped.
+    #[test]
+    fn what_is_stated_and_matches_passes((call, record) in records(), condition in conditions(leaf())) {
+        const STATED: &[&str] = &[
+            "evt.type", "evt.rawres", "evt.is_open_read", "evt.is_open_write", "fd.name", "fd.nameraw", "fd.num",
+            "fd.type", "fd.typechar", "fd.l4proto", "fs.path.name", "proc.name",
+        ];
+        let expr = meaning(&condition);
+        let bytes = record.bytes();
+        let event = syscall::decode(call as u8, &bytes).expect("a record");
+        let world = World::new();
+        let facts = Facts { what: What::Syscall(&event), ..world.facts() };
+        // Whatever of it is left out.
+        for names in [STATED, &STATED[..6], &STATED[..2]] {
+            let stated = of_facts(&facts, names);
+            if evaluate(&expr, &stated) {
+                let plan = plan_of(call, filter(call, std::slice::from_ref(&expr)));
+                prop_assert!(lets_pass(&plan, &stated), "{:?}", stated);
+            }
+        }
+    }
+}
+
+/// A plan for one call.
+fn plan_of(call: Call, filter: Option<Filter>) -> Plan {
+    let mut plan = Plan::EVERYTHING;
+    if let Some(filter) = filter {
+        plan.filters[0] = filter;
+        plan.of_call[call as usize] = 1;
+    }
+    plan
+}
+
+#[test]
+fn what_cannot_be_together_does_not_pass() {
+    let table = [
+        ("evt.type = openat and fd.directory = /etc", "fd.directory: /etc, fd.name: /usr/x", false),
+        ("evt.type = openat and fd.directory = /etc", "fd.directory: /etc, fd.name: /etc/x", true),
+        ("evt.type = openat and fd.directory = /etc", "fd.directory: /etc", true),
+        (
+            "evt.type = openat and fd.directory = /etc",
+            "fd.directory: /etc, fd.name: /usr/x, fd.nameraw: x",
+            true,
+        ),
+        (
+            "evt.type = openat and evt.is_open_read = true and evt.failed = false",
+            "evt.is_open_read: true, evt.failed: false",
+            true,
+        ),
+        (
+            "evt.type = openat and evt.is_open_read = true and evt.failed = false",
+            "evt.is_open_read: true, evt.failed: false, evt.rawres: -2",
+            false,
+        ),
+        (
+            "evt.type = dup2 and fd.typechar = '4' and evt.rawres = 0",
+            "evt.rawres: 0, fd.typechar: '4', fd.type: unix",
+            false,
+        ),
+        ("evt.type = dup2 and fd.typechar = '4' and evt.rawres = 0", "evt.rawres: 0, fd.typechar: '4'", true),
+        ("evt.type = execve and evt.failed = false", "evt.failed: false", true),
+        ("evt.type = procexit", "proc.name: a", true),
+    ];
+    for (condition, event, expected) in table {
+        let kind = condition.split_whitespace().nth(2).expect("a type");
+        let text = format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n");
+        let set = Ruleset::load(&[Source { name: "r.yaml", text: &text }]);
+        let stated = stated(&format!("{{evt.type: {kind}, {event}}}"));
+        assert!(evaluate(&set.rules[0].expr, &stated), "{condition} {event}");
+        assert_eq!(lets_pass(&plan(&set), &stated), expected, "{condition} {event}");
     }
 }
