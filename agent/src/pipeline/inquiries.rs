@@ -257,11 +257,14 @@ fn users(host: &HostConfig, asked: &Asked) -> (Found, &'static str) {
 /// The root directory of the first of these processes that still runs, and how its ids are mapped, unless it is the host's: a
 /// runtime that makes a container is in its cgroup before it changes its root.
 fn container_root(proc: &Path, tasks: &[TaskKey], host: &Root) -> Result<(Root, [IdMap; 2]), Unread> {
+    // Where `host.root` is not the host's, its first process still has it.
+    let init = Root::open(&proc.join("1/root")).ok();
     for task in tasks {
         let maps = IdMap::of(proc, task);
         // Asked after reading the maps: they are of no other process then.
         if let Some(root) = processes::root(proc, task)
             && !root.is(host)?
+            && !init.as_ref().is_some_and(|init| root.is(init).unwrap_or_default())
         {
             return Ok((root, maps));
         }
