@@ -30,6 +30,10 @@ pub(super) const ROWS: &[Row] = &[
             host("/as/worker '! /bin/cat /srv/www/../../srv/www/../id_rsa'"),
             &[("fd.name", "/srv/id_rsa"), ("fd.nameraw", "/srv/www/../../srv/www/../id_rsa")],
         ),
+    ])
+    .nor(&[
+        host("cd /srv/www; /bin/cat ../../etc/passwd"),
+        host("/as/worker 'cd /srv/www; /bin/cat ../../srv/report'"),
     ]),
     Row::new(
         "Read sensitive file trusted after startup",
@@ -96,6 +100,12 @@ pub(super) const ROWS: &[Row] = &[
                 ("proc.aname[2]", "sh"),
             ],
         ),
+    ])
+    .nor(&[
+        host("read line < /etc/shadow; true"),
+        host("/as/sshd 'exec 3< /etc/shadow'"),
+        host(calls!(tool, r#"openat -100 "/etc/shadow" 1"#)),
+        host(calls!(tool, r#"openat -100 "/tmp/shadow" 0"#)),
     ]),
     Row::new(
         "Clear Log Activities",
@@ -116,7 +126,8 @@ pub(super) const ROWS: &[Row] = &[
             host(calls!(tool, r#"chdir "/var""#, r#"openat -100 "log/kern.log" 0x241 0o644"#)),
             &[("fd.name", "/var/log/kern.log")],
         ),
-    ]),
+    ])
+    .nor(&[host(": > /srv/figures"), host(calls!(tool, r#"openat -100 "/var/log/none/kern" 0x201"#))]),
     Row::new(
         "Create Symlink Over Sensitive Files",
         host("/bin/ln -s /etc/shadow /tmp/symbolic"),
@@ -137,7 +148,8 @@ pub(super) const ROWS: &[Row] = &[
             host(calls!(tool, r#"chdir "/tmp""#, r#"symlink "/root/" "home""#)),
             &[("evt.arg.target", "/root/"), ("evt.type", "symlink")],
         ),
-    ]),
+    ])
+    .nor(&[host("/bin/ln -s /tmp/nothing /etc/shadow.link")]),
     Row::new(
         "Create Hardlink Over Sensitive Files",
         host("/bin/ln /etc/shadow /tmp/hard"),
@@ -176,7 +188,8 @@ pub(super) const ROWS: &[Row] = &[
             ("thread.cap_effective", "*CAP_SYS_ADMIN*"),
             ("proc.name", "sh"),
         ],
-    ),
+    )
+    .nor(&[container("echo /bin/true > /tmp/release_agent"), host("echo /bin/true > /tmp/release_agent")]),
     Row::new(
         "Modify Shell Configuration File",
         host("/bin/cp /tmp/nothing /root/.bashrc"),
@@ -225,6 +238,10 @@ pub(super) const ROWS: &[Row] = &[
             host("cd /home/anna; /bin/cat .ssh/config"),
             &[("fd.name", "/home/anna/.ssh/config"), ("proc.name", "cat")],
         ),
+    ])
+    .nor(&[
+        host(calls!(ssh, r#"openat -100 "/root/.ssh/id_rsa" 0"#)),
+        host(calls!(tool, r#"openat -100 "/root/.ssh/id_rsa" 1"#)),
     ]),
     Row::new(
         "Create files below dev",
@@ -242,6 +259,10 @@ pub(super) const ROWS: &[Row] = &[
             &[("fd.name", "/dev/made2"), ("evt.type", "openat2")],
         ),
         (container("cd /dev; /bin/cp /tmp/nothing relative"), &[("fd.name", "/dev/relative")]),
+    ])
+    .nor(&[
+        container(calls!(tool, r#"openat -100 "/dev/null" 0x41 0o644"#)),
+        container(calls!(tool, r#"openat -100 "/dev/none" 1"#)),
     ]),
     Row::new(
         "Delete or rename shell history",
@@ -302,7 +323,8 @@ pub(super) const ROWS: &[Row] = &[
             host(calls!(tool, r#"fchmodat2 -100 "/tmp/own2" 0o4755 0"#)),
             &[("evt.type", "fchmodat2"), ("evt.arg.mode", "*S_ISUID*")],
         ),
-    ]),
+    ])
+    .nor(&[host("/bin/mkdir /tmp/shared; /bin/chmod 1777 /tmp/shared")]),
     Row::new(
         "Read environment variable from /proc files",
         container("/bin/cat /proc/1/environ"),
@@ -312,7 +334,8 @@ pub(super) const ROWS: &[Row] = &[
     .also(&[
         (container("/bin/cat /proc/self/environ"), &[("fd.name", "/proc/self/environ")]),
         (container("cd /proc/1; /bin/cat environ"), &[("fd.name", "/proc/*/environ")]),
-    ]),
+    ])
+    .nor(&[host("/bin/cat /proc/self/environ")]),
     Row::new(
         "Exfiltrating Artifacts via Kubernetes Control Plane",
         Act { place: Place::Session, what: "/bin/tar cf /tmp/out.tar /srv/report" },
@@ -324,7 +347,8 @@ pub(super) const ROWS: &[Row] = &[
             ("proc.tty", "0"),
             ("proc.cmdline", "tar cf /tmp/out.tar /srv/report"),
         ],
-    ),
+    )
+    .nor(&[Act { place: Place::Session, what: "/bin/tar cf /tmp/out.tar /etc/passwd" }]),
     Row::new(
         "Adding ssh keys to authorized_keys",
         host("/bin/cp /tmp/nothing /root/.ssh/authorized_keys"),

@@ -15,7 +15,7 @@ use crate::harness::{runc, tool};
 const PARENTS: &[&str] =
     &["curl", "debugfs", "dpkg-query", "mysqld", "nginx", "postgres", "scp", "sshd", "worker"];
 /// `/calls/NAME` is the test binary: `/calls/ssh workload calls LINE…`.
-const CALLERS: &[&str] = &["curl", "date", "nginx", "ssh", "tool"];
+const CALLERS: &[&str] = &["bpftool", "curl", "date", "nginx", "ssh", "tool"];
 /// Files with their content.
 const FILES: &[(&str, &str)] = &[
     // The machine's are mounted on them, outside of containers.

@@ -32,7 +32,8 @@ pub(super) const ROWS: &[Row] = &[
         container(calls!(tool, "socket 2 3 1")),
         &[("evt.type", "socket"), ("evt.args", "*AF_PACKET*"), ("proc.name", "tool")],
     )
-    .also(&[(container(calls!(tool, "socket 17 2 0x0300")), &[("evt.args", "*AF_PACKET*")])]),
+    .also(&[(container(calls!(tool, "socket 17 2 0x0300")), &[("evt.args", "*AF_PACKET*")])])
+    .nor(&[host(calls!(tool, "socket 17 3 0"))]),
     Row::new(
         "Redirect STDOUT/STDIN to Network Connection in Container",
         capable(connects!(tool, "127.0.0.1:4444", "dup3 @c 2 0")),
@@ -57,6 +58,10 @@ pub(super) const ROWS: &[Row] = &[
             &[("evt.type", "dup"), ("fd.name", "127.0.0.1:*->127.0.0.1:4447")],
         ),
         (capable(calls!(tool, "s=socket 10 1 0", "dup2 @s 2")), &[("evt.type", "dup2"), ("fd.type", "ipv6")]),
+    ])
+    .nor(&[
+        host(connects!(tool, "127.0.0.1:4446", "dup2 @c 2")),
+        capable(calls!(tool, "f=openat -100 \"/tmp/nothing\" 0", "dup2 @f 2")),
     ]),
     Row::new(
         "Disallowed SSH Connection Non Standard Port",
@@ -73,7 +78,12 @@ pub(super) const ROWS: &[Row] = &[
     .also(&[(
         host(calls!(ssh, "c=socket 2 0x801 0", "connect @c inet:198.51.100.1:8443 16")),
         &[("fd.name", "*->198.51.100.1:8443"), ("fd.l4proto", "tcp")],
-    )]),
+    )])
+    .nor(&[
+        host(connects!(date, "203.0.113.7:444")),
+        host(connects!(ssh, "127.0.0.1:443")),
+        host(calls!(ssh, "u=socket 2 2 0", "connect @u inet:203.0.113.7:443 16")),
+    ]),
     Row::new(
         "System procs network activity",
         host(connects!(date, "203.0.113.7:80")),
@@ -88,7 +98,8 @@ pub(super) const ROWS: &[Row] = &[
     .also(&[(
         host(connects!(date, "203.0.113.7:83", "accept4 @s 0 0 0")),
         &[("evt.type", "accept4"), ("fd.name", "203.0.113.7:*->203.0.113.7:83")],
-    )]),
+    )])
+    .nor(&[host(connects!(tool, "203.0.113.7:85"))]),
     Row::new(
         "Unexpected UDP Traffic",
         host(calls!(tool, "u=socket 2 2 0", "connect @u inet:203.0.113.7:6000 16")),
@@ -99,7 +110,11 @@ pub(super) const ROWS: &[Row] = &[
             ("fd.l4proto", "udp"),
             ("evt.type", "connect"),
         ],
-    ),
+    )
+    .nor(&[
+        host(calls!(tool, "u=socket 2 2 0", "connect @u inet:127.0.0.1:6000 16")),
+        host(connects!(tool, "203.0.113.7:6001")),
+    ]),
     Row::new(
         "Contact EC2 Instance Metadata Service From Container",
         capable(connects!(tool, "169.254.169.254:80")),

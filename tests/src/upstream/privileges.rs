@@ -16,7 +16,8 @@ pub(super) const ROWS: &[Row] = &[
             ("evt.res", "E*"),
         ],
     )
-    .also(&[(capable(calls!(tool, r#"init_module 0 0 """#)), &[("evt.type", "init_module")])]),
+    .also(&[(capable(calls!(tool, r#"init_module 0 0 """#)), &[("evt.type", "init_module")])])
+    .nor(&[host("! /bin/insmod /etc/module.ko")]),
     Row::new(
         "PTRACE attached to process",
         // PTRACE_ATTACH to a child of the shell; near is PTRACE_PEEKDATA.
@@ -85,5 +86,6 @@ pub(super) const ROWS: &[Row] = &[
         host(calls!(tool, "bpf 5 zero:128 128")),
         host(calls!(tool, "bpf 0 zero:128 128")),
         &[("evt.type", "bpf"), ("evt.arg.cmd", "BPF_PROG_LOAD"), ("proc.name", "tool")],
-    ),
+    )
+    .nor(&[host(calls!(bpftool, "bpf 5 zero:128 128"))]),
 ];

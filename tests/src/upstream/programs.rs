@@ -37,6 +37,10 @@ pub(super) const ROWS: &[Row] = &[
             ),
             &[("proc.name", "sh"), ("proc.pname", "worker"), ("proc.aname[2]", "nginx")],
         ),
+    ])
+    .nor(&[
+        host("/as/worker '/bin/sh -c /bin/id'"),
+        host("/as/nginx /bin/id"),
     ]),
     Row::new(
         "System user interactive",
@@ -55,13 +59,19 @@ pub(super) const ROWS: &[Row] = &[
             // Major 136 and minor 0: /dev/pts/0 inside.
             ("proc.tty", "34816"),
         ],
-    ),
+    )
+    .nor(&[
+        Act { place: Place::Terminal, what: "/bin/true" },
+    ]),
     Row::new(
         "Netcat Remote Code Execution in Container",
         container("! /bin/nc -e /bin/sh 127.0.0.1 4444"),
         container("! /bin/nc 127.0.0.1 4444"),
         &[("proc.name", "nc"), ("proc.cmdline", "nc -e /bin/sh 127.0.0.1 4444")],
-    ),
+    )
+    .nor(&[
+        host("! /bin/nc -e /bin/sh 127.0.0.1 4444"),
+    ]),
     Row::new(
         "Search Private Keys or Passwords",
         host("! /bin/grep -r 'BEGIN RSA PRIVATE' /srv"),
@@ -80,6 +90,9 @@ pub(super) const ROWS: &[Row] = &[
             ),
             &[("proc.cmdline", "grep -e xxx*xxx -e BEGIN RSA PRIVATE /srv/report")],
         ),
+    ])
+    .nor(&[
+        host("! /bin/cat 'BEGIN RSA PRIVATE'"),
     ]),
     Row::new(
         "Remove Bulk Data from Disk",
@@ -105,7 +118,10 @@ pub(super) const ROWS: &[Row] = &[
             ("group.name", "root"),
         ],
     )
-    .also(&[(host("/bin/find /root/.aws/credentials"), &[("proc.name", "find")])]),
+    .also(&[(host("/bin/find /root/.aws/credentials"), &[("proc.name", "find")])])
+    .nor(&[
+        host("/bin/find /root/.aws/config"),
+    ]),
     Row::new(
         "Execution from /dev/shm",
         container("/bin/mkdir -p /dev/shm; /bin/cp /bin/busybox /dev/shm/true; /dev/shm/true"),
@@ -142,6 +158,9 @@ pub(super) const ROWS: &[Row] = &[
             &[("proc.exe", "/tmp/false"), ("proc.exepath", "/opt/moved")],
         ),
         (capable("echo >> /opt/true; /opt/true"), &[("proc.exe", "/opt/true")]),
+    ])
+    .nor(&[
+        host("/bin/cp /bin/busybox /tmp/true; /tmp/true"),
     ]),
     Row::new(
         "Fileless execution via memfd_create",
@@ -210,14 +229,20 @@ pub(super) const ROWS: &[Row] = &[
         host("! /bin/passwd nobody-of-this-name"),
         host("! /bin/passwd -S nobody-of-this-name"),
         &[("proc.name", "passwd"), ("proc.cmdline", "passwd nobody-of-this-name"), ("proc.aname[2]", "sh")],
-    ),
+    )
+    .nor(&[
+        container("! /bin/passwd nobody-of-this-name"),
+    ]),
     Row::new(
         "Launch Package Management Process in Container",
         container("/bin/dpkg -l"),
         container("/as/dpkg-query :"),
         &[("proc.name", "dpkg"), ("proc.cmdline", "dpkg -l")],
     )
-    .also(&[(container("! /bin/rpm -qp /tmp/none"), &[("proc.name", "rpm")])]),
+    .also(&[(container("! /bin/rpm -qp /tmp/none"), &[("proc.name", "rpm")])])
+    .nor(&[
+        host("/bin/dpkg -l"),
+    ]),
     Row::new(
         "Launch Suspicious Network Tool in Container",
         container("! /bin/telnet 127.0.0.1 4444"),
