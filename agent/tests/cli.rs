@@ -379,6 +379,7 @@ fn help_version_and_completions() {
     for says in ["Examples:", "Exit codes:", "doctor", "  77  "] {
         assert!(out(&help).contains(says), "{says}: {}", out(&help));
     }
+    assert!(out(&tarsier(&["run", "--help"])).contains("\n  SIGHUP "), "signals are part of the usage");
     let version = tarsier(&["--version"]);
     assert!(
         out(&version).starts_with(concat!("tarsier ", env!("CARGO_PKG_VERSION"), "\ncommit: ")),

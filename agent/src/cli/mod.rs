@@ -58,6 +58,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Capture and export, until SIGINT or SIGTERM.
+    #[command(after_help = run::SIGNALS)]
     Run(run::Args),
     /// Write what the kernel says to a file, to be replayed.
     Record(record::Args),

@@ -34,6 +34,14 @@ pub(super) struct Capture {
     pub(super) log_level: Option<LogLevel>,
 }
 
+/// What the help of `tarsier run` ends with.
+pub(super) const SIGNALS: &str = "\
+Signals:
+  SIGINT, SIGTERM   end after everything is sent, in 5 s at most; a second one ends at once
+  SIGHUP            load configuration file and rules anew, as a change of them does: rules,
+                    alerts and redaction change, other options are named in the log and stay
+  SIGUSR1           start a kept alerts.program_output anew, as Falco does after log rotation";
+
 /// Options of `tarsier run`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Args {
