@@ -9,10 +9,11 @@ use tarsier_core::rules::compare::Value;
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::typed::{Argument, FieldRef};
 
-use super::super::outlet::{Forms, Sink};
+use super::super::outlet::{Forms, Redactors, Sink};
 use super::*;
 use crate::capture::Time;
 use crate::config::{Config, Loaded};
+use crate::export::alerts::Channels;
 use crate::export::alerts::line::LineForm;
 use crate::pipeline::engine::Surroundings;
 
@@ -314,6 +315,37 @@ fn secrets_are_hidden_in_all_that_may_hold_one() {
     // Without redaction everything is as it was.
     let line = told("redaction: {enabled: false}", &[1], &EXEC, Some(&login)).remove(0);
     assert!(line.contains("--password two words -v|") && line.contains("Bearer abcdefghijkl"), "{line}");
+}
+
+#[test]
+fn what_is_hidden_and_how_alerts_look_can_change() {
+    let parse = |yaml: &str| Loaded::parse("test", yaml, |_| None).unwrap().config;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
+    let config = parse(PLAIN);
+    let lines = Lines::default();
+    let mut outlet = outlet(&config, lines.clone());
+    let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
+    let (login, workload) = (process(b"/bin/login\0--password\0two words\0-v\0"), workload());
+    let found =
+        Match { event: &EXEC, at_ns: 5, number: 1, workload: &workload, process: Some(&login), trace: None };
+    alerts.matched(1, &found, &mut outlet);
+    let new = parse(
+        "redaction: {enabled: false}\nalerts: {append_output: [{extra_output: more}], json_output: true}",
+    );
+    let additions = new.alerts.additions().unwrap();
+    alerts.replace(&new.alerts, &additions, &set, "cd".into());
+    let change = Channels::default().prepare(&new.alerts, "node-1", runtime.handle()).unwrap();
+    let form = LineForm::new(&new.alerts, None, "node-1", TimeZone::UTC);
+    outlet.change(&new, Redactors::new(&new).unwrap(), change, Some(form), None);
+    alerts.matched(1, &found, &mut outlet);
+    outlet.finish_cycle();
+    let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<_> = told.lines().collect();
+    assert!(told.len() == 2 && told[0].contains("--password [REDACTED] -v|"), "{told:?}");
+    let alert: serde_json::Value = serde_json::from_str(told[1]).unwrap();
+    let output = alert["output"].as_str().unwrap();
+    assert!(output.contains("--password two words -v|") && output.ends_with(" more"), "{output}");
 }
 
 #[test]
