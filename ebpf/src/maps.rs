@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, ProgramArray, RingBuf},
 };
 use tarsier_abi::{
     Ledger, SCRATCH_BYTES,
@@ -48,6 +48,10 @@ pub static SEED_SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_ma
 #[map]
 pub static SYSCALL_SCRATCH: PerCpuArray<[u8; crate::capture::BYTES]> = PerCpuArray::with_max_entries(1, 0);
 
+/// Whether the scratch of the system call program is in use: see `syscall_returned`.
+#[map]
+pub static SYSCALL_GATE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Where the system call program looks at a path before it captures anything.
 #[map]
 pub static PATH_SCRATCH: PerCpuArray<[u8; 8 + PATH_BYTES + 8]> = PerCpuArray::with_max_entries(1, 0);
@@ -59,6 +63,10 @@ pub static PLAN: Array<Plan> = Array::with_max_entries(PLANS, 0);
 /// Which system calls are wanted.
 #[map]
 pub static CALL_TABLE: Array<CallTable> = Array::with_max_entries(1, 0);
+
+/// What a program at the return of a system call's function goes on to.
+#[map]
+pub static ON_RETURN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// `CLOCK_BOOTTIME` less `CLOCK_MONOTONIC`, ns: user space looks in every drain cycle, and writes it when the machine
 /// has slept.

@@ -90,6 +90,8 @@ pub struct Hooks {
 pub enum HookKind {
     /// The entry of a kernel function, by trampoline.
     Fentry,
+    /// The return of the kernel functions of system calls, by trampoline.
+    Fexit,
     /// A tracepoint with typed arguments.
     TpBtf,
     /// A tracepoint whose arguments are numbers.
@@ -102,6 +104,7 @@ impl From<HookKind> for tarsier_abi::HookKind {
     fn from(kind: HookKind) -> Self {
         match kind {
             HookKind::Fentry => Self::Fentry,
+            HookKind::Fexit => Self::Fexit,
             HookKind::TpBtf => Self::BtfTracepoint,
             HookKind::RawTp => Self::RawTracepoint,
             HookKind::Kprobe => Self::Kprobe,

@@ -13,6 +13,7 @@ use super::calls;
 use super::info::{ProgramStats, program_stats};
 use super::load::{Kernel, LoadError, PRIORITY, Wanted, ring_names};
 use super::programs::SWEEP_PROGRAM;
+use super::returns::AT_RETURN;
 use super::ring::Ring;
 
 impl Kernel {
@@ -56,12 +57,15 @@ impl Kernel {
 
     /// The kernel's own view of each loaded program.
     pub fn programs(&self) -> Vec<(String, ProgramStats)> {
-        self.ebpf
-            .programs()
-            .filter_map(|(name, program)| {
-                let fd = program.fd().ok()?;
-                Some((name.to_owned(), program_stats(fd.as_fd()).ok()?))
-            })
+        let of_object = self.ebpf.programs().filter_map(|(name, program)| {
+            let fd = program.fd().ok()?;
+            Some((name.to_owned(), program_stats(fd.as_fd()).ok()?))
+        });
+        // One program of the object is loaded many times; the last one is the object's own now.
+        let at_returns = self.returns().map(|returns| (AT_RETURN.to_owned(), returns.stats()));
+        of_object
+            .filter(|(name, _)| at_returns.is_none() || name != AT_RETURN)
+            .chain(at_returns.clone())
             .collect()
     }
 
@@ -86,7 +90,7 @@ impl Kernel {
         let table = calls::table(&wanted.calls, next);
         Array::<_, PodCalls>::try_from(map)?.set(0, PodCalls(table), 0)?;
         self.plan = next;
-        self.wants_calls = !wanted.calls.is_empty();
+        self.calls.clone_from(&wanted.calls);
         Ok(())
     }
 

@@ -6,22 +6,35 @@ use aya::programs::kprobe::KProbeLink;
 use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint};
+use tarsier_abi::syscall::Call;
 use tarsier_abi::{Entry, HookKind, Sensor};
 
 use super::hooks::{Point, RESTING, SensorState};
-use super::load::{Kernel, Wanted};
+use super::load::{Kernel, Wanted, types_again};
 use super::programs::{self, Target};
 use super::refusal::chain;
+use super::returns::Returns;
 
 /// A program in place, for as long as this is held.
 pub(super) struct Placed {
     sensor: Sensor,
-    _link: Link,
+    link: Link,
+}
+
+impl Placed {
+    fn returns(&self) -> Option<&Returns> {
+        if let Link::Fexit(returns) = &self.link { Some(returns) } else { None }
+    }
+
+    fn returns_mut(&mut self) -> Option<&mut Returns> {
+        if let Link::Fexit(returns) = &mut self.link { Some(returns) } else { None }
+    }
 }
 
 #[expect(dead_code, reason = "held, not read: dropping a link detaches its program")]
 enum Link {
     Fentry(FEntryLink),
+    Fexit(Returns),
     BtfTracepoint(BtfTracePointLink),
     RawTracepoint(RawTracePointLink),
     Kprobe(KProbeLink),
@@ -30,12 +43,12 @@ enum Link {
 impl Kernel {
     /// Attaches the sensors that loaded. A hook that loads but does not attach gives way to the next.
     pub fn attach(&mut self) {
-        if !self.wants_calls {
+        if self.calls.is_empty() {
             self.rest_calls();
         }
         self.attach_sensors(|_| true);
         // Only loading reads it.
-        self.btf = None;
+        self.types = None;
         super::load::give_back_memory();
     }
 
@@ -45,19 +58,51 @@ impl Kernel {
     /// # Errors
     /// The kernel takes no more writes; what held before holds on.
     pub fn set_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
-        let had = self.wants_calls;
+        let had = !self.calls.is_empty();
+        if had && !wanted.calls.is_empty() {
+            self.add_returns(&wanted.calls);
+        }
         self.write_calls(wanted)?;
-        match (had, self.wants_calls) {
+        match (had, !self.calls.is_empty()) {
             (true, false) => self.rest_calls(),
+            (true, true) => {
+                let calls = std::mem::take(&mut self.calls);
+                if let Some(returns) = self.placed.iter_mut().find_map(Placed::returns_mut) {
+                    returns.keep(&calls);
+                }
+                self.calls = calls;
+            }
             (false, true) => {
                 for entry in self.sensors.iter_mut().filter(|entry| entry.is_resting()) {
                     entry.state = Ok(());
                 }
                 self.attach_sensors(|sensor| sensor == Sensor::Syscall);
             }
-            _ => {}
+            (false, false) => {}
         }
         Ok(())
+    }
+
+    /// Where system calls are told by the return of their functions: puts programs at those of calls that are new. They
+    /// tell nothing before the table does. If one cannot be had, the next hook tells of all of them.
+    fn add_returns(&mut self, calls: &[Call]) {
+        let Some(at) = self.placed.iter().position(|placed| placed.returns().is_some()) else { return };
+        let Some(returns) = self.placed[at].returns_mut() else { return };
+        let types = types_again().map_err(|error| chain(&error));
+        let added = types.and_then(|types| returns.add(&mut self.ebpf, calls, &types));
+        super::load::give_back_memory();
+        let Err(reason) = added else { return };
+        tracing::warn!(reason, "system calls are told by another hook from now on");
+        let sensor = self.placed.remove(at).sensor;
+        for state in self.sensors.iter_mut().filter(|state| state.sensor == sensor) {
+            state.points.iter_mut().for_each(|point| point.refuse(reason.clone()));
+        }
+        self.attach_sensors(|other| other == sensor);
+    }
+
+    /// The programs at the returns of system calls, where that is the hook.
+    pub(super) fn returns(&self) -> Option<&Returns> {
+        self.placed.iter().find_map(Placed::returns)
     }
 
     /// Takes the sensor of system calls out of its place, to be put back when a rule asks for one.
@@ -76,7 +121,7 @@ impl Kernel {
             let placed: Option<Vec<Placed>> = state
                 .points
                 .iter_mut()
-                .map(|point| Some(Placed { sensor, _link: self.attach_point(point)? }))
+                .map(|point| Some(Placed { sensor, link: self.attach_point(point)? }))
                 .collect();
             self.placed.extend(placed.unwrap_or_default());
             state.settle();
@@ -87,7 +132,7 @@ impl Kernel {
     fn attach_point(&mut self, point: &mut Point) -> Option<Link> {
         while let Some(entry) = point.entry() {
             let loaded = if point.is_loaded { Ok(()) } else { self.load_entry(entry) };
-            match loaded.and_then(|()| attach(&mut self.ebpf, entry)) {
+            match loaded.and_then(|()| self.attach_entry(entry)) {
                 Ok(link) => return Some(link),
                 Err(reason) => {
                     tracing::debug!(program = entry.program, hook = %entry.hook, reason, "hook refused");
@@ -100,9 +145,27 @@ impl Kernel {
     }
 
     fn load_entry(&mut self, entry: &Entry) -> Result<(), String> {
-        let btf = self.btf.as_ref().ok_or("the kernel's types are given back already")?;
-        let mut failures = programs::load(&mut self.ebpf, &[(entry.program, Target::Hook(entry.hook))], btf);
+        let types = self.types()?;
+        let mut failures =
+            programs::load(&mut self.ebpf, &[(entry.program, Target::Hook(entry.hook))], &types);
+        self.types = Some(types);
         failures.remove(entry.program).map_or(Ok(()), Err)
+    }
+
+    fn attach_entry(&mut self, entry: &Entry) -> Result<Link, String> {
+        if entry.hook.kind != HookKind::Fexit {
+            return attach(&mut self.ebpf, entry);
+        }
+        let types = self.types()?;
+        let mut returns = Returns::default();
+        let added = returns.add(&mut self.ebpf, &self.calls, &types);
+        self.types = Some(types);
+        added.map(|()| Link::Fexit(returns))
+    }
+
+    /// The kernel's types, to be put back: what is left of them after start is read anew.
+    fn types(&mut self) -> Result<aya::Btf, String> {
+        self.types.take().map_or_else(|| types_again().map_err(|error| chain(&error)), Ok)
     }
 
     /// A program that runs nowhere need not stay in the kernel.
@@ -110,6 +173,7 @@ impl Kernel {
         // It fails only for a program that is not loaded.
         drop(match self.ebpf.program_mut(entry.program) {
             Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
             Some(Program::BtfTracePoint(program)) => program.unload(),
             Some(Program::RawTracePoint(program)) => program.unload(),
             Some(Program::KProbe(program)) => program.unload(),
@@ -145,6 +209,8 @@ fn place(program: &mut Program, entry: &Entry) -> Result<Link, ProgramError> {
             let id = program.attach()?;
             Link::Fentry(program.take_link(id)?)
         }
+        // Those are many programs, not this one.
+        HookKind::Fexit => return Err(ProgramError::NotLoaded),
         HookKind::BtfTracepoint => {
             let program = <&mut BtfTracePoint>::try_from(program)?;
             let id = program.attach()?;
@@ -180,7 +246,10 @@ pub(super) fn load_sensors(ebpf: &mut Ebpf, sensors: &mut [SensorState], btf: &a
             let Some(entry) = point.entry() else { continue };
             match failures.remove(entry.program) {
                 None => point.is_loaded = true,
-                Some(reason) => point.refuse(reason),
+                Some(reason) => {
+                    tracing::debug!(program = entry.program, hook = %entry.hook, reason, "hook refused");
+                    point.refuse(reason);
+                }
             }
         }
     }

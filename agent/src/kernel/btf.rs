@@ -4,7 +4,7 @@
 
 mod reduce;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Why BTF could not be read or a name not be found in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,14 +200,14 @@ impl Btf {
     /// typedefs called one of `names`: all that a loader needs that looks attach points up by name.
     /// It has no members to read, so reading it takes a fraction of the time and memory.
     pub fn outline(&self, names: &[String]) -> Vec<u8> {
+        let names: FxHashSet<&[u8]> = names.iter().map(String::as_bytes).collect();
         let mut types = Vec::with_capacity(self.types.len() * 12);
         let mut strings = vec![0_u8];
         for &at in self.types.iter().skip(1) {
             let found = self.type_at(at as usize);
             let attach_point = found.filter(|found| matches!(found.kind, kind::TYPEDEF | kind::FUNC));
             let name = attach_point.map(|found| (found.kind, self.string(found.name)));
-            let wanted = name
-                .filter(|(_, name)| !name.is_empty() && names.iter().any(|known| known.as_bytes() == *name));
+            let wanted = name.filter(|(_, name)| !name.is_empty() && names.contains(*name));
             let (offset, kind) = match wanted {
                 Some((kind, name)) => {
                     let offset = strings.len() as u32;

@@ -131,6 +131,21 @@ pub(super) fn table(wanted: &[Call], plan: u32) -> CallTable {
     table
 }
 
+/// Names that the functions of a call have, on some kernel and architecture: native and 32-bit ones, those of x32
+/// (arch/x86/include/asm/syscall_wrapper.h, arch/arm64/include/asm/syscall_wrapper.h).
+pub(super) fn functions(call: Call) -> impl Iterator<Item = String> {
+    #[cfg(not(target_arch = "aarch64"))]
+    const PREFIXES: &[&str] =
+        &["__x64_sys_", "__ia32_sys_", "__ia32_compat_sys_", "__x64_compat_sys_", "__x32_compat_sys_"];
+    #[cfg(target_arch = "aarch64")]
+    const PREFIXES: &[&str] = &["__arm64_sys_", "__arm64_compat_sys_"];
+    let name = if call == Call::umount2 { "umount" } else { call.name() };
+    // Old calls of 32-bit programs have ids of 16 bits (kernel/uid16.c).
+    let old = call.name().starts_with("set").then(|| format!("{name}16"));
+    let names = [Some(name.to_owned()), old].into_iter().flatten();
+    names.flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

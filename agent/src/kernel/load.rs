@@ -122,10 +122,10 @@ pub struct Kernel {
     pub(super) placed: Vec<Placed>,
     /// Which plan of system calls holds.
     pub(super) plan: u32,
-    /// Some system call is to be told of.
-    pub(super) wants_calls: bool,
+    /// The system calls to tell of.
+    pub(super) calls: Vec<Call>,
     /// The names of attach points, until everything is attached.
-    pub(super) btf: Option<aya::Btf>,
+    pub(super) types: Option<aya::Btf>,
     /// Every sensor asked for, attached or not.
     pub sensors: Vec<SensorState>,
     /// Names this kernel's structure layout.
@@ -149,7 +149,7 @@ impl Kernel {
             globals.CGROUP_HIERARCHY = *hierarchy;
         }
         let object = with_cast(OBJECT, offsets::cast(&btf))?;
-        let outline = btf.outline(&programs::attach_points());
+        let types = types(&btf)?;
         drop(btf);
         (globals.SCOPE_CGROUP, globals.SCOPE_LEVEL) = options.scope.unwrap_or((0, 0));
         globals.SELF_PORT = u32::from(options.self_port);
@@ -164,15 +164,13 @@ impl Kernel {
             .chain([(PRIORITY, options.priority_bytes)])
             .collect();
         memlock::raise();
-        let btf = aya::Btf::parse(&outline, aya::Endianness::default())?;
-        drop(outline);
-        let ebpf = load_object(&object, &btf, &globals, &offsets, &sizes)?;
+        let ebpf = load_object(&object, &types, &globals, &offsets, &sizes)?;
         let mut kernel = Self {
             ebpf,
             placed: Vec::new(),
             plan: 0,
-            wants_calls: false,
-            btf: None,
+            calls: Vec::new(),
+            types: None,
             sensors: Vec::new(),
             fingerprint: offsets.fingerprint(),
         };
@@ -182,8 +180,8 @@ impl Kernel {
             .iter()
             .map(|&sensor| SensorState::new(sensor, offsets.missing_for(sensor), &options.avoid));
         kernel.sensors = states.collect();
-        let failures = programs::load(&mut kernel.ebpf, &programs::SHARED, &btf);
-        attach::load_sensors(&mut kernel.ebpf, &mut kernel.sensors, &btf);
+        let failures = programs::load(&mut kernel.ebpf, &programs::SHARED, &types);
+        attach::load_sensors(&mut kernel.ebpf, &mut kernel.sensors, &types);
         // What is left has no sensor of its own: a view of the past, or of live sockets, that is missing.
         // Without the process core it is of no use, and its refusal would hide the core's own.
         if kernel.require_core().is_ok() {
@@ -191,7 +189,7 @@ impl Kernel {
                 tracing::warn!(program, error, "not loaded");
             }
         }
-        kernel.btf = Some(btf);
+        kernel.types = Some(types);
         Ok(kernel)
     }
 
@@ -206,6 +204,17 @@ impl Kernel {
         });
         off.map_or(Ok(()), Err)
     }
+}
+
+/// The names of attach points in the kernel's types, as the loader wants them.
+fn types(btf: &Btf) -> Result<aya::Btf, aya::BtfError> {
+    aya::Btf::parse(&btf.outline(&programs::attach_points()), aya::Endianness::default())
+}
+
+/// As [`types`], read anew.
+pub(super) fn types_again() -> Result<aya::Btf, LoadError> {
+    let btf = Btf::parse(std::fs::read(BTF_PATH).map_err(LoadError::NoBtf)?)?;
+    Ok(types(&btf)?)
 }
 
 /// Reading BTF takes tens of MiB for a moment; the allocator would keep them.

@@ -12,6 +12,7 @@ mod memlock;
 pub mod offsets;
 mod programs;
 mod refusal;
+mod returns;
 pub mod ring;
 pub mod seed;
 pub mod selftest;

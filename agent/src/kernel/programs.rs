@@ -1,10 +1,12 @@
 //! The programs of the object: what each is loaded for, and loading them.
 
 use aya::Ebpf;
-use aya::programs::{BtfTracePoint, FEntry, Iter, KProbe, Program, RawTracePoint};
+use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, Program, RawTracePoint};
 use rustc_hash::FxHashMap;
+use tarsier_abi::syscall::Call;
 use tarsier_abi::{Hook, HookKind, Sensor};
 
+use super::calls;
 use super::refusal::{chain, refusal};
 
 /// Loads programs, each in a thread of its own: the kernel verifies them independently, and the long
@@ -53,6 +55,11 @@ impl Target {
         let loaded = match self {
             Self::Hook(Hook { kind, target }) => match kind {
                 HookKind::Fentry => <&mut FEntry>::try_from(program).and_then(|p| p.load(target, btf)),
+                // The pattern stands for several: any of them tells whether the kernel gives such hooks.
+                HookKind::Fexit => {
+                    let function = calls::functions(Call::openat).next().unwrap_or_default();
+                    <&mut FExit>::try_from(program).and_then(|p| p.load(&function, btf))
+                }
                 HookKind::BtfTracepoint => {
                     <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
                 }
@@ -88,7 +95,8 @@ pub(super) fn attach_points() -> Vec<String> {
     let names = entries.filter_map(|entry| match entry.hook.kind {
         HookKind::Fentry => Some(entry.hook.target.to_owned()),
         HookKind::BtfTracepoint => Some(format!("btf_trace_{}", entry.hook.target)),
-        HookKind::RawTracepoint | HookKind::Kprobe => None,
+        HookKind::Fexit | HookKind::RawTracepoint | HookKind::Kprobe => None,
     });
-    names.chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
+    let functions = Call::ALL.into_iter().flat_map(calls::functions);
+    names.chain(functions).chain(ITERATORS.map(|(_, target)| format!("bpf_iter_{target}"))).collect()
 }

@@ -6,6 +6,9 @@
 pub enum HookKind {
     /// The entry of a kernel function, by trampoline: typed arguments, plain loads.
     Fentry,
+    /// The return of kernel functions, one for each system call that is asked for, by trampoline: arguments and result,
+    /// and nothing at all of other calls.
+    Fexit,
     /// A tracepoint with typed arguments: plain loads.
     BtfTracepoint,
     /// A tracepoint whose arguments are numbers: every read is a helper call.
@@ -17,12 +20,14 @@ pub enum HookKind {
 
 impl HookKind {
     /// Every kind, the preferred ones first.
-    pub const ALL: [Self; 4] = [Self::Fentry, Self::BtfTracepoint, Self::RawTracepoint, Self::Kprobe];
+    pub const ALL: [Self; 5] =
+        [Self::Fentry, Self::Fexit, Self::BtfTracepoint, Self::RawTracepoint, Self::Kprobe];
 
     /// The name in configuration, metrics and messages; libbpf's section prefixes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
             Self::BtfTracepoint => "tp_btf",
             Self::RawTracepoint => "raw_tp",
             Self::Kprobe => "kprobe",

@@ -12,20 +12,23 @@ pub enum Loss {
     RingFull = 0,
     /// A kernel object could not be read (a NULL where none should be).
     Unreadable = 1,
+    /// Another record of the sensor was being made on this CPU: its task was interrupted by this one.
+    Nested = 2,
 }
 
 /// How many reasons there are.
-pub const LOSS_REASONS: usize = 2;
+pub const LOSS_REASONS: usize = 3;
 
 impl Loss {
     /// Every reason, in index order.
-    pub const ALL: [Self; LOSS_REASONS] = [Self::RingFull, Self::Unreadable];
+    pub const ALL: [Self; LOSS_REASONS] = [Self::RingFull, Self::Unreadable, Self::Nested];
 
     /// The reason's name in metrics and messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RingFull => "ring_full",
             Self::Unreadable => "unreadable",
+            Self::Nested => "nested",
         }
     }
 }

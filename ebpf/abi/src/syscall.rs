@@ -17,10 +17,18 @@ pub use filter::{
     Subject, X32_BIT, class,
 };
 
-/// `sys_exit(struct pt_regs *regs, long ret)`: the only hook that tells of every call and how it ended without
+/// The return of each wanted call's own function costs other calls nothing. Else
+/// `sys_exit(struct pt_regs *regs, long ret)`: the only tracepoint that tells of every call and how it ended without
 /// a program at the entry too.
-pub const ATTACH: &[Attach] =
-    &[Attach { entries: &[Entry::new("syscall", HookKind::BtfTracepoint, "sys_exit")] }];
+pub const ATTACH: &[Attach] = &[Attach {
+    entries: &[
+        Entry::new("syscall_fexit", HookKind::Fexit, "sys_*"),
+        Entry::new("syscall", HookKind::BtfTracepoint, "sys_exit"),
+    ],
+}];
+
+/// The program that the one at each function's return goes on to: it is loaded once, they are loaded for every function.
+pub const RETURNED: &str = "syscall_returned";
 
 /// A system call that returned.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]

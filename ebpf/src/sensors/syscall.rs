@@ -8,11 +8,11 @@ use aya_ebpf::{
         bpf_get_current_pid_tgid, bpf_get_current_task,
         generated::{bpf_get_current_task_btf, bpf_probe_read_user},
     },
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    macros::{btf_tracepoint, fexit},
+    programs::{BtfTracePointContext, FExitContext},
 };
 use tarsier_abi::{
-    ABSENT, Sensor,
+    ABSENT, Loss, Sensor,
     syscall::{
         ADDRESS_BYTES, ARGUMENTS, Address, CALL_NUMBERS, CALLS, CWD, Call, CallerCreds, DATA_BYTES, Fd,
         Known, NO_ARGUMENT, NOT_A_PATH, Name, PartKind, RECIPES, Recipe, Subject, SyscallRecord, WRITES,
@@ -25,7 +25,7 @@ use crate::{
     capture::Capture,
     descriptor, emit, filter,
     kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe, peek_two},
-    maps::{CALL_TABLE, SYSCALL_SCRATCH},
+    maps::{CALL_TABLE, ON_RETURN, SYSCALL_GATE, SYSCALL_SCRATCH},
     path::Place,
     pushed::{self, Alternatives},
     task,
@@ -72,9 +72,30 @@ static RECIPE_OF: [Recipe; 128] = {
 
 /// `sys_exit(struct pt_regs *regs, long ret)`.
 #[btf_tracepoint(function = "sys_exit")]
-#[inline(always)]
 pub fn syscall(ctx: BtfTracePointContext) -> i32 {
-    let regs: Ptr = ctx.arg(0);
+    ended(ctx.arg(0), ctx.arg(1), None)
+}
+
+/// `long __x64_sys_openat(const struct pt_regs *regs)` and the like, all of one type: the agent loads this program anew for every
+/// function, and what it goes on to once.
+#[fexit(function = "__x64_sys_openat")]
+pub fn syscall_fexit(ctx: FExitContext) -> i32 {
+    // SAFETY: the map lives as long as the program.
+    unsafe { ON_RETURN.tail_call(&ctx, 0) };
+    0
+}
+
+/// What [`syscall_fexit`] goes on to. The kernel runs no program inside itself on one CPU, but it does run one that was loaded for
+/// another function there: where a task is preempted in it. What goes on here goes through a gate for that reason.
+#[fexit(function = "__x64_sys_openat")]
+pub fn syscall_returned(ctx: FExitContext) -> i32 {
+    let Some(gate) = SYSCALL_GATE.get_ptr_mut(0) else { return 0 };
+    ended(ctx.arg(0), ctx.arg(1), Some(gate))
+}
+
+/// A system call that ended. `gate`: 1 while a record is being made.
+#[inline(always)]
+fn ended(regs: Ptr, ret: i64, gate: Option<*mut u64>) -> i32 {
     let number = get::<u32>(regs, &field::REGS_CALL) & !X32_BIT;
     let Some(table) = CALL_TABLE.get_ptr(0) else { return 0 };
     if number >= CALL_NUMBERS as u32 {
@@ -86,31 +107,59 @@ pub fn syscall(ctx: BtfTracePointContext) -> i32 {
     if calls != 0 {
         // SAFETY: a field of a live map value.
         let plan = unsafe { (&raw const (*table).plan).read() };
-        wanted(regs, ctx.arg(1), calls, plan);
+        wanted(regs, ret, calls, plan, gate);
     }
     0
 }
 
 /// A call of a number that somebody asks for, natively or as a 32-bit call.
 #[inline(always)]
-fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32) {
+fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32, gate: Option<*mut u64>) {
     // The present task by type where that can be had, for what is asked of most calls; what is asked of few
     // goes by address, or all of it would be there twice.
-    let (task, is_compat, in_scope) = if CURRENT_IS_TYPED.load() != 0 {
+    let (is_compat, in_scope) = if CURRENT_IS_TYPED.load() != 0 {
         // SAFETY: a helper without preconditions.
         let task = Typed(unsafe { bpf_get_current_task_btf() }.cast::<u8>().cast_const());
-        (task.0, is_compat(task), filter::in_scope(task::default_cgroup(task)))
+        (is_compat(task), filter::in_scope(task::default_cgroup(task)))
     } else {
         // SAFETY: a helper without preconditions.
         let task = Untyped(unsafe { bpf_get_current_task() } as Ptr);
-        (task.0, is_compat(task), filter::in_scope(task::default_cgroup(task)))
+        (is_compat(task), filter::in_scope(task::default_cgroup(task)))
     };
     let call = u32::from(if is_compat { calls >> 8 } else { calls & 0xff }).wrapping_sub(1);
     // A program that has started tells of itself; only what did not start is told here.
     let has_started = ret >= 0 && (call == Call::execve as u32 || call == Call::execveat as u32);
-    if in_scope && call < CALLS as u32 && !has_started {
-        returned(Untyped(task), regs, ret, call, is_compat, plan);
+    if !in_scope || call >= CALLS as u32 || has_started {
+        return;
     }
+    if gate.is_some_and(|gate| exchange(gate, 1) != 0) {
+        if emit::header(Sensor::Syscall, call as u8).is_some() {
+            emit::lose(Sensor::Syscall, Loss::Nested);
+        }
+        return;
+    }
+    // By type too, while the registers are known by theirs.
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return };
+    let capture = Capture::resumed(scratch.cast());
+    if is_compat {
+        compat_arguments(capture, regs);
+    } else {
+        arguments(capture, regs);
+    }
+    let what = u64::from(call) | u64::from(is_compat) << 8 | u64::from(plan) << 32;
+    tell(ret.cast_unsigned(), what);
+    if let Some(gate) = gate {
+        exchange(gate, 0);
+    }
+}
+
+/// Writes a value and returns what was there (5.12; a kernel that has it not refuses the program).
+#[inline(always)]
+fn exchange(at: *mut u64, value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: the caller's live map value, aligned.
+    unsafe { core::arch::asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) at) };
+    value
 }
 
 /// Whether the present call is a 32-bit one.
@@ -133,10 +182,16 @@ fn credentials(task: impl Access) -> CallerCreds {
     }
 }
 
-/// A call that is wanted.
-#[inline(always)]
-fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan: u32) {
-    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return };
+/// A call that is wanted and whose arguments lie in the scratch. `what`: the call, whether it is a 32-bit one, the plan that
+/// holds. Global for the verifier's sake, as [`pushed::end_passes`] is, and so that it is once in the object.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell(ret: u64, what: u64) -> u64 {
+    let ret = ret.cast_signed();
+    // SAFETY: a helper without preconditions.
+    let task = Untyped(unsafe { bpf_get_current_task() } as Ptr);
+    let (call, is_compat, plan) = (what as u32 & 0xff, what >> 8 & 1 != 0, (what >> 32) as u32);
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return 0 };
     let capture = Capture::new(scratch.cast(), size_of::<SyscallRecord>());
     let record = capture.record().cast::<SyscallRecord>();
     // What is written now need not be remembered, and tells the verifier nothing later.
@@ -144,11 +199,6 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
     unsafe {
         (&raw mut (*record).header.op).write_volatile(call as u8);
         (&raw mut (*record).flags).write_volatile(if is_compat { flag::COMPAT } else { 0 });
-    }
-    if is_compat {
-        compat_arguments(capture, regs);
-    } else {
-        arguments(capture, regs);
     }
     if call == Call::openat2 as u32 {
         // Flags, mode and resolve flags of `struct open_how` in place of the pointer to it and its size.
@@ -158,7 +208,7 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
     // Through memory: the compiler would make two of all that follows, one for calls without a filter.
     capture.keep(0, u64::from(passes));
     if capture.kept(0) == 0 {
-        return;
+        return 0;
     }
     // SAFETY (each write): as above.
     unsafe {
@@ -173,12 +223,13 @@ fn returned(task: Untyped, regs: Ptr, ret: i64, call: u32, is_compat: bool, plan
     for place in 0..kept::PLACES {
         capture_kept(place as u64);
     }
-    let Some(len) = capture.len() else { return };
-    let Some(header) = emit::header(Sensor::Syscall, op(record)) else { return };
+    let Some(len) = capture.len() else { return 0 };
+    let Some(header) = emit::header(Sensor::Syscall, op(record)) else { return 0 };
     // SAFETY: as above.
     unsafe { (&raw mut (*record).header).write(header) };
     // SAFETY: all of it was written.
     emit::output(Sensor::Syscall, unsafe { core::slice::from_raw_parts(capture.record(), len) });
+    0
 }
 
 /// Appends the path of a place that was kept. Global for the verifier's sake, as [`pushed::end_passes`] is.

@@ -4,7 +4,7 @@
 //! Kept are the structures of the offset table with all of their members, embedded ones as far as paths
 //! go into them; enums; and the functions and tracepoints that are looked for by name.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tarsier_abi::FIELDS;
 
 use super::{Btf, DEPTH, Type, kind, read_u32};
@@ -35,10 +35,11 @@ impl Btf {
                 made.structure(id, container.as_bytes(), &paths, DEPTH);
             }
         }
+        let names: FxHashSet<&[u8]> = names.iter().map(String::as_bytes).collect();
         for id in 1..self.types.len() as u32 {
             let Some(found) = self.type_of(id) else { continue };
             let name = self.string(found.name);
-            if !name.is_empty() && names.iter().any(|wanted| wanted.as_bytes() == name) {
+            if !name.is_empty() && names.contains(name) {
                 made.named(id, &found, name);
             }
         }
