@@ -338,7 +338,7 @@ fn a_plan_is_explained_without_a_kernel() {
     let text = explain(&[path]);
     for says in [
         "3 of 3 rules run.\n",
-        "syscall  for rules alone; asked for by 3 rules\n           by tp_btf/sys_exit\n",
+        "syscall  for rules alone; asked for by 3 rules\n           by fexit/sys_* else tp_btf/sys_exit\n",
         &format!(
             "\nopenat\n  everything passes\n  of `Costly` nothing can be filtered:\n      proc.name = cat\n        {path}:8:"
         ),

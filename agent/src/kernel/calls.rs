@@ -146,6 +146,11 @@ pub(super) fn functions(call: Call) -> impl Iterator<Item = String> {
     names.flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")))
 }
 
+/// A function that every kernel has: the first one that programs are loaded for. What they go on to has to be for one of its type.
+pub(super) fn first_function() -> String {
+    functions(Call::openat).next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -57,7 +57,7 @@ impl Target {
                 HookKind::Fentry => <&mut FEntry>::try_from(program).and_then(|p| p.load(target, btf)),
                 // The pattern stands for several: any of them tells whether the kernel gives such hooks.
                 HookKind::Fexit => {
-                    let function = calls::functions(Call::openat).next().unwrap_or_default();
+                    let function = calls::first_function();
                     <&mut FExit>::try_from(program).and_then(|p| p.load(&function, btf))
                 }
                 HookKind::BtfTracepoint => {

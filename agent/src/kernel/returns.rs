@@ -12,7 +12,7 @@ use aya::programs::{FExit, Program, ProgramFd};
 use rustc_hash::FxHashSet;
 use tarsier_abi::syscall::{Call, RETURNED};
 
-use super::calls::functions;
+use super::calls::{first_function, functions};
 use super::info::{ProgramStats, program_stats};
 use super::refusal::{chain, refusal};
 
@@ -62,7 +62,7 @@ impl Returns {
             return Ok(());
         }
         if self.placed.is_empty() {
-            go_on(ebpf, &missing[0], btf)?;
+            go_on(ebpf, btf)?;
         }
         let mut added = BTreeMap::new();
         for function in missing {
@@ -109,12 +109,13 @@ fn add(sum: &mut ProgramStats, one: ProgramStats) {
     };
 }
 
-/// Loads what they go on to. It is of the type of this function, and runs at none: the map holds it.
-fn go_on(ebpf: &mut Ebpf, function: &str, btf: &aya::Btf) -> Result<(), String> {
+/// Loads what they go on to; it runs at no function, the map holds it. The map has its type from the first program that was loaded
+/// with it: the one that was to tell whether the kernel gives such hooks.
+fn go_on(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<(), String> {
     let program = program(ebpf, RETURNED)?;
     // It fails only for a program that is not loaded.
     drop(program.unload());
-    program.load(function, btf).map_err(|error| refusal(RETURNED, &chain(&error)))?;
+    program.load(&first_function(), btf).map_err(|error| refusal(RETURNED, &chain(&error)))?;
     let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(|error| chain(&error))?;
     let map = ebpf.map_mut("ON_RETURN").ok_or("the object has no map ON_RETURN")?;
     let set = ProgramArray::try_from(map).and_then(|mut map| map.set(0, &fd, 0));
