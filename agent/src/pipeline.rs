@@ -71,7 +71,7 @@ pub use follow::Origin;
 use held_back::HeldBack;
 use inquiries::{Inquiries, LAST_ANSWERS};
 use memory::Memory;
-pub use offline::{Lines, Offline, Requests};
+pub use offline::{KeptLines, Lines, Offline, Requests};
 use outlet::{Forms, Outlet, Sink};
 pub use recording::{RecordOptions, Recorded};
 use recording::{Recording, Target};

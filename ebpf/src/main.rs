@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod call;
 mod capture;
 mod cgroup;
 mod descriptor;

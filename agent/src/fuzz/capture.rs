@@ -1,12 +1,9 @@
 //! Captures: a file that anybody may send, and the pipeline behind it.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use crate::capture::{About, Frame, Reader, Time, block};
 use crate::config::Config;
 use crate::export::Batch;
-use crate::pipeline::Offline;
+use crate::pipeline::{KeptLines, Offline};
 
 /// A file, as it is and with every checksum and number put right: read to its end or to an error.
 pub(super) fn file(input: &[u8]) {
@@ -42,7 +39,7 @@ pub(super) fn run(input: &[u8], requests: impl FnMut(Batch) + Send + 'static) {
     config.process.max_entries = 16;
     config.flows.max_connections = 16;
     config.metrics.series_limit = 4;
-    let lines = Lines::default();
+    let lines = KeptLines::default();
     let mut pipeline = Offline::new(&about, &config, Some(Box::new(lines.clone())), Some(Box::new(requests)))
         .expect("no pattern, no error");
     let (mut rest, mut slots, mut written) = (input, Vec::new(), Vec::new());
@@ -64,26 +61,5 @@ pub(super) fn run(input: &[u8], requests: impl FnMut(Batch) + Send + 'static) {
     for line in lines.take().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let value: Result<serde_json::Value, _> = serde_json::from_slice(line);
         assert!(value.is_ok_and(|value| value.is_object()), "{}", String::from_utf8_lossy(line));
-    }
-}
-
-/// What was printed.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::hooks::{Point, RESTING, SensorState};
 use super::load::{Kernel, Wanted, types_again};
 use super::programs::{self, Target};
 use super::refusal::chain;
-use super::returns::Returns;
+use super::returns::{self, Returns};
 
 /// A program in place, for as long as this is held.
 pub(super) struct Placed {
@@ -66,11 +66,9 @@ impl Kernel {
         match (had, !self.calls.is_empty()) {
             (true, false) => self.rest_calls(),
             (true, true) => {
-                let calls = std::mem::take(&mut self.calls);
                 if let Some(returns) = self.placed.iter_mut().find_map(Placed::returns_mut) {
-                    returns.keep(&calls);
+                    returns.keep(&self.calls);
                 }
-                self.calls = calls;
             }
             (false, true) => {
                 for entry in self.sensors.iter_mut().filter(|entry| entry.is_resting()) {
@@ -94,6 +92,7 @@ impl Kernel {
         let Err(reason) = added else { return };
         tracing::warn!(reason, "system calls are told by another hook from now on");
         let sensor = self.placed.remove(at).sensor;
+        returns::give_back(&mut self.ebpf);
         for state in self.sensors.iter_mut().filter(|state| state.sensor == sensor) {
             state.points.iter_mut().for_each(|point| point.refuse(reason.clone()));
         }
@@ -170,10 +169,12 @@ impl Kernel {
 
     /// A program that runs nowhere need not stay in the kernel.
     fn unload(&mut self, entry: &Entry) {
+        if entry.hook.kind == HookKind::Fexit {
+            return returns::give_back(&mut self.ebpf);
+        }
         // It fails only for a program that is not loaded.
         drop(match self.ebpf.program_mut(entry.program) {
             Some(Program::FEntry(program)) => program.unload(),
-            Some(Program::FExit(program)) => program.unload(),
             Some(Program::BtfTracePoint(program)) => program.unload(),
             Some(Program::RawTracePoint(program)) => program.unload(),
             Some(Program::KProbe(program)) => program.unload(),

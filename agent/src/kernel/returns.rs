@@ -122,6 +122,20 @@ fn go_on(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<(), String> {
     set.map_err(|error| chain(&error))
 }
 
+/// Gives back what they would have gone on to: another hook is taken.
+pub(super) fn give_back(ebpf: &mut Ebpf) {
+    if let Some(Ok(mut map)) = ebpf.map_mut("ON_RETURN").map(ProgramArray::try_from) {
+        // It fails only if nothing is there.
+        drop(map.clear_index(&0));
+    }
+    for name in [AT_RETURN, RETURNED] {
+        if let Ok(program) = program(ebpf, name) {
+            // As above.
+            drop(program.unload());
+        }
+    }
+}
+
 /// Loads a program for a function and attaches it. The object has one, which is free again for the next: the link holds what
 /// was loaded.
 fn place(ebpf: &mut Ebpf, name: &str, function: &str, btf: &aya::Btf) -> Result<Return, String> {

@@ -1,7 +1,8 @@
 //! The pipeline without a kernel and without threads, for benchmarks, fuzzers and tests: frames in, lines
 //! and requests out.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use jiff::tz::TimeZone;
@@ -21,6 +22,27 @@ use crate::rules::Active;
 
 /// What takes the lines of an [`Offline`] pipeline.
 pub type Lines = Box<dyn Write + Send>;
+/// Lines that stay in memory, for whoever holds a clone.
+#[derive(Clone, Debug, Default)]
+pub struct KeptLines(Arc<Mutex<Vec<u8>>>);
+
+impl KeptLines {
+    /// What was written since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for KeptLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What takes its requests.
 pub type Requests = Box<dyn FnMut(Batch) + Send>;
 
@@ -107,7 +129,7 @@ impl Offline {
     ///
     /// # Errors
     /// The capture is damaged or cannot be read.
-    pub fn feed_all<R: std::io::Read>(&mut self, reader: &mut Reader<R>) -> Result<(), ReadError> {
+    pub fn feed_all<R: io::Read>(&mut self, reader: &mut Reader<R>) -> Result<(), ReadError> {
         let mut last = reader.about().began;
         while let Some(frame) = reader.next_frame()? {
             if let Frame::Begin(time) | Frame::Finish(time) = &frame {
@@ -127,7 +149,7 @@ impl Offline {
     /// # Errors
     /// As [`Self::new`] and [`Self::feed_all`].
     pub fn replay(
-        input: impl std::io::Read,
+        input: impl io::Read,
         config: &Config,
         lines: Option<Lines>,
         requests: Option<Requests>,

@@ -1,7 +1,7 @@
 //! Rules on trial: events that were stated or recorded pass the stages of the agent, and what the rules tell of them is
 //! read from its lines.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{BufReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, bail};
@@ -12,7 +12,7 @@ use tarsier_core::rules::coverage::Coverage;
 use tarsier_core::rules::evaluate::Event;
 use tarsier_core::rules::stated::Stated;
 
-use super::offline::Offline;
+use super::offline::{KeptLines, Offline};
 use crate::capture::{About, Reader};
 use crate::config::Config;
 use crate::rules::Active;
@@ -30,7 +30,7 @@ pub struct Trial {
 /// An agent and what comes out of it.
 struct Agent {
     offline: Offline,
-    lines: Lines,
+    lines: KeptLines,
     seen: Arc<Mutex<Coverage>>,
 }
 
@@ -53,20 +53,6 @@ pub struct Told {
     /// Fields of the output.
     #[serde(rename = "output_fields")]
     pub fields: Map<String, Value>,
-}
-
-/// Keeps what is written.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.0).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Trial {
@@ -123,7 +109,7 @@ impl Trial {
 
 impl Agent {
     fn new(about: &About, config: &Config, rules: &Active, unseen: &Coverage) -> anyhow::Result<Self> {
-        let lines = Lines::default();
+        let lines = KeptLines::default();
         let seen = Arc::new(Mutex::new(unseen.clone()));
         let observer = {
             let seen = Arc::clone(&seen);
@@ -141,7 +127,7 @@ impl Agent {
         if self.offline.panicked() > 0 {
             bail!("the agent failed on an event: this is a mistake of ours");
         }
-        let lines = std::mem::take(&mut *locked(&self.lines.0));
+        let lines = self.lines.take();
         let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let alerts = lines.map(|line| serde_json::from_slice(line).context("reading an alert's line"));
         let coverage = std::mem::replace(&mut *locked(&self.seen), unseen.clone());

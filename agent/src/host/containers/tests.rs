@@ -45,6 +45,17 @@ fn some(text: &str) -> Option<Box<str>> {
     Some(text.into())
 }
 
+/// The pod that containers are said to be of.
+fn pod() -> PodFacts {
+    PodFacts {
+        name: some("web-0"),
+        namespace: some("shop"),
+        uid: some("d00d"),
+        sandbox_id: some(SANDBOX),
+        ..PodFacts::default()
+    }
+}
+
 fn labels(pairs: &[(&str, &str)]) -> Box<[Label]> {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
@@ -109,13 +120,7 @@ fn containerd_tells_by_annotations() {
         host.write_text(&format!("proc/{pid}/ns/net"), network);
     }
     let facts = host.find();
-    let pod = PodFacts {
-        name: some("web-0"),
-        namespace: some("shop"),
-        uid: some("d00d"),
-        sandbox_id: some(SANDBOX),
-        ..PodFacts::default()
-    };
+    let pod = pod();
     let image = ImageFacts {
         reference: some("docker.io/library/nginx:1.27"),
         repository: some("docker.io/library/nginx"),
@@ -219,13 +224,7 @@ fn docker_tells_by_its_own_files() {
         &format!("{directory}/hostconfig.json"),
         &json!({ "Privileged": true, "PidMode": "host", "IpcMode": "private", "NetworkMode": "default" }),
     );
-    let pod = PodFacts {
-        name: some("web-0"),
-        namespace: some("shop"),
-        uid: some("d00d"),
-        sandbox_id: some(SANDBOX),
-        ..PodFacts::default()
-    };
+    let pod = pod();
     let mount = Mount {
         source: "/srv".into(),
         destination: "/data".into(),
@@ -309,13 +308,10 @@ fn crio_tells_by_annotations_and_a_list() {
     };
     assert_eq!((facts.image, facts.mounts, facts.ip), (image, spec_mounts(), some("10.85.0.7")));
     let pod = PodFacts {
-        name: some("web-0"),
-        namespace: some("shop"),
-        uid: some("d00d"),
-        sandbox_id: some(SANDBOX),
         labels: labels(&[("tier", "front")]),
         ip: some("10.85.0.7"),
         network_json: some(r#"{"cniVersion":"1.0.0"}"#),
+        ..pod()
     };
     assert_eq!((facts.pod, facts.labels.len()), (Some(pod), 4));
 }

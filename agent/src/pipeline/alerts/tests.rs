@@ -1,6 +1,5 @@
 //! From rule files to lines: what a match of theirs tells.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use jiff::tz::TimeZone;
@@ -15,6 +14,7 @@ use crate::capture::Time;
 use crate::config::{Config, Loaded};
 use crate::export::alerts::Channels;
 use crate::export::alerts::line::LineForm;
+use crate::pipeline::KeptLines;
 use crate::pipeline::engine::Surroundings;
 
 const RULES: &str = r#"
@@ -69,19 +69,6 @@ const EXEC: Table = Table(&[
     ("evt.arg[args]", "--password hunter2"),
 ]);
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn process(args: &[u8]) -> Process {
     let image = Image { strings: Strings::of(b"/bin/login", b"/", b"login", args), ..Image::default() };
     Process {
@@ -108,7 +95,7 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     let config = Loaded::parse("test", yaml, |_| None).unwrap().config;
     let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
     assert!(!set.has_errors(), "{:?}", set.problems);
-    let lines = Lines::default();
+    let lines = KeptLines::default();
     let mut outlet = outlet(&config, lines.clone());
     let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
     let workload = workload();
@@ -122,8 +109,7 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     let withheld = sum(|counts| counts.throttled + counts.grouped);
     let mut metrics = Snapshot::default();
     alerts.metrics(false, &mut metrics);
-    let lines = lines.0.lock().unwrap();
-    let told: Vec<_> = String::from_utf8(lines.clone()).unwrap().lines().map(str::to_owned).collect();
+    let told: Vec<_> = String::from_utf8(lines.take()).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(told.len() as u64 + withheld, sum(|counts| counts.matches));
     (told, metrics)
 }
@@ -145,7 +131,7 @@ fn surroundings() -> Surroundings {
     Surroundings { cpus: 1, socket_cgroups: true, identity: Default::default(), began, answers: false }
 }
 
-fn outlet(config: &Config, lines: Lines) -> Outlet {
+fn outlet(config: &Config, lines: KeptLines) -> Outlet {
     let form = LineForm::new(&config.alerts, None, "node-1", TimeZone::UTC);
     let forms = Forms { events: None, alerts: Some(form) };
     let printer = forms.printer(Box::new(lines), config);
@@ -242,7 +228,7 @@ fn what_a_rule_has_told_outlives_its_set() {
         )
     };
     let set = |text: &str| Ruleset::load(&[Source { name: "rules.yaml", text }]);
-    let (lines, workload, login) = (Lines::default(), workload(), process(b""));
+    let (lines, workload, login) = (KeptLines::default(), workload(), process(b""));
     let mut outlet = outlet(&config, lines);
     let first = set(&(rule("a", "ERROR") + &rule("b", "ERROR")));
     let mut alerts = Alerts::new(&config.alerts, &first, "1".into()).unwrap();
@@ -279,7 +265,7 @@ fn rules_that_are_gone_do_not_pile_up_and_no_match_is_forgotten() {
         );
         Ruleset::load(&[Source { name: "rules.yaml", text: &text }])
     };
-    let (lines, workload) = (Lines::default(), workload());
+    let (lines, workload) = (KeptLines::default(), workload());
     let mut outlet = outlet(&config, lines);
     let mut alerts = Alerts::new(&config.alerts, &set(0), "1".into()).unwrap();
     let all = RETIRED + 10;
@@ -323,7 +309,7 @@ fn what_is_hidden_and_how_alerts_look_can_change() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let set = Ruleset::load(&[Source { name: "rules.yaml", text: RULES }]);
     let config = parse(PLAIN);
-    let lines = Lines::default();
+    let lines = KeptLines::default();
     let mut outlet = outlet(&config, lines.clone());
     let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
     let (login, workload) = (process(b"/bin/login\0--password\0two words\0-v\0"), workload());
@@ -340,7 +326,7 @@ fn what_is_hidden_and_how_alerts_look_can_change() {
     outlet.change(&new, Redactors::new(&new).unwrap(), change, Some(form), None);
     alerts.matched(1, &found, &mut outlet);
     outlet.finish_cycle();
-    let told = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let told = String::from_utf8(lines.take()).unwrap();
     let told: Vec<_> = told.lines().collect();
     assert!(told.len() == 2 && told[0].contains("--password [REDACTED] -v|"), "{told:?}");
     let alert: serde_json::Value = serde_json::from_str(told[1]).unwrap();

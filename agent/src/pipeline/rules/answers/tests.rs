@@ -1,8 +1,5 @@
 //! Events that need an answer, and what becomes of them when it comes, does not come, or is that there is none.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use tarsier_abi::cgroup::{CgroupRecord, Op as CgroupOp};
 use tarsier_abi::exec::{Creds, ExecRecord};
 use tarsier_abi::{Header, Sensor, Tail, TaskKey};
@@ -12,7 +9,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::capture::{About, Frame, Reader, Recorder, Time};
 use crate::config::Config;
 use crate::ops::metrics::{Metric, Snapshot, Value};
-use crate::pipeline::Offline;
+use crate::pipeline::{KeptLines, Offline};
 
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Cgroups: the container's, and one of the host.
@@ -28,23 +25,10 @@ const RULES: &str = "
 - {rule: since, desc: d, condition: evt.type = execve and proc.name = since, output: '%container.start_ts', priority: INFO}
 ";
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// An agent with the rules above.
 struct Agent {
     offline: Offline,
-    lines: Lines,
+    lines: KeptLines,
     seq: u32,
     now_ns: u64,
 }
@@ -55,7 +39,7 @@ fn about(answers: bool) -> About {
 
 impl Agent {
     fn new(answers: bool) -> Self {
-        let lines = Lines::default();
+        let lines = KeptLines::default();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rules.yaml");
         std::fs::write(&path, RULES).unwrap();
@@ -97,7 +81,7 @@ impl Agent {
 
     fn alerts(&mut self) -> Vec<String> {
         self.offline.flush();
-        let text = std::mem::take(&mut *self.lines.0.lock().unwrap());
+        let text = self.lines.take();
         let lines = String::from_utf8(text).unwrap();
         let values = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let alerts = values.filter_map(|value| Some(value.get("output")?.as_str()?.to_owned()));
