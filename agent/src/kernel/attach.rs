@@ -131,6 +131,8 @@ impl Kernel {
     fn attach_point(&mut self, point: &mut Point) -> Option<Link> {
         while let Some(entry) = point.entry() {
             let loaded = if point.is_loaded { Ok(()) } else { self.load_entry(entry) };
+            // Taken out of its place and put back, it is not loaded a second time.
+            point.is_loaded = loaded.is_ok();
             match loaded.and_then(|()| self.attach_entry(entry)) {
                 Ok(link) => return Some(link),
                 Err(reason) => {
