@@ -181,8 +181,8 @@ impl Importer {
                 }
             }
             Some((_, Part)) => {}
-            Some((_, Nothing(reason))) => self.left.push((key.to_owned(), (*reason).to_owned())),
-            None => self.left.push((key.to_owned(), "no such key is known".to_owned())),
+            Some((_, Nothing(reason))) => self.left.push((in_comment(key), (*reason).to_owned())),
+            None => self.left.push((in_comment(key), "no such key is known".to_owned())),
         }
     }
 
@@ -223,7 +223,7 @@ impl Importer {
             at = &mut at[step];
         }
         *at = value;
-        self.origins.insert(option.to_owned(), key.to_owned());
+        self.origins.insert(option.to_owned(), in_comment(key));
     }
 
     fn finish(self, source: &str) -> Result<Imported, ConfigError> {
@@ -239,6 +239,11 @@ impl Importer {
         }
         Ok(Imported { yaml, left })
     }
+}
+
+/// A key may hold ends of lines, and would end the comment that it is in.
+fn in_comment(key: &str) -> String {
+    key.escape_debug().to_string()
 }
 
 fn list(value: &Json) -> Option<Json> {
@@ -347,6 +352,17 @@ capture: {enabled: false, path_prefix: /tmp/falco, mode: rules, default_duration
 base_syscalls: {custom_set: [], repair: false, all: false}
 falco_libs: {thread_table_size: 262144}
 "#;
+
+    #[test]
+    fn a_key_of_two_lines_stays_in_its_comment() {
+        let imported = import_falco("falco.yaml", "\"two\\nlog: {level: off}\": 1\n").unwrap();
+        assert!(
+            imported.yaml.ends_with("#   two\\nlog: {level: off}: no such key is known\n"),
+            "{}",
+            imported.yaml
+        );
+        assert!(Loaded::parse("again.yaml", &imported.yaml, |_| None).is_ok());
+    }
 
     #[test]
     fn every_key_of_falco_has_a_fate() {

@@ -1,6 +1,6 @@
 //! The configuration, as people write it.
 
-use crate::config::{Loaded, print};
+use crate::config::{Loaded, import_falco, print};
 
 /// A configuration file, then NUL and an environment of `NAME=value` lines: it is read, or every mistake has
 /// a message. What was read and printed is read again as the same.
@@ -30,6 +30,19 @@ pub(super) fn config(input: &[u8]) {
             // Secrets are masked in both.
             let json = |loaded: &Loaded| serde_json::to_value(&loaded.config).expect("string keys only");
             assert_eq!(json(&again), json(&loaded), "{printed}");
+        }
+    }
+}
+
+/// A `falco.yaml`: it becomes a configuration that can be read, or every mistake has a message.
+pub(super) fn falco(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    match import_falco("falco.yaml", &text) {
+        Err(error) => assert!(error.problems.iter().all(|problem| !problem.what.is_empty())),
+        Ok(imported) => {
+            assert!(imported.left.iter().all(|(key, why)| !key.is_empty() && !why.is_empty()));
+            let again = Loaded::parse("imported.yaml", &imported.yaml, |_| None);
+            again.unwrap_or_else(|error| panic!("{error}\n{}", imported.yaml));
         }
     }
 }

@@ -7,6 +7,7 @@
 mod capture;
 mod cgroups;
 mod config;
+mod host;
 mod kernel;
 mod records;
 mod rules;
@@ -25,15 +26,18 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
+    Target { name: "accounts", run: host::accounts },
     Target { name: "btf", run: kernel::btf },
     Target { name: "capture", run: capture::file },
     Target { name: "cgroup", run: cgroups::records },
     Target { name: "condition", run: rules::condition },
     Target { name: "config", run: config::config },
     Target { name: "container_id", run: cgroups::container_id },
+    Target { name: "containers", run: host::containers },
     Target { name: "decode", run: records::decode },
     Target { name: "exec", run: records::exec },
+    Target { name: "falco", run: config::falco },
     Target { name: "output", run: rules::output },
     Target { name: "pipeline", run: capture::pipeline },
     Target { name: "proc", run: cgroups::proc },

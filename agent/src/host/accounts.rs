@@ -37,11 +37,8 @@ pub fn read(root: &Root, maps: &[IdMap; 2], known: Option<Stamps>) -> Result<Opt
     }
     let [passwd, group] = paths.map(|path| present(root.read(path, FILE)));
     let ((passwd, passwd_stamp), (group, group_stamp)) = (passwd?.unzip(), group?.unzip());
-    Ok(Some(AccountFiles {
-        passwd: keep(&passwd.unwrap_or_default(), &maps[0], &[0, 5, 6], 7),
-        group: keep(&group.unwrap_or_default(), &maps[1], &[0], 4),
-        stamps: [passwd_stamp, group_stamp],
-    }))
+    let [passwd, group] = keep_of(&passwd.unwrap_or_default(), &group.unwrap_or_default(), maps);
+    Ok(Some(AccountFiles { passwd, group, stamps: [passwd_stamp, group_stamp] }))
 }
 
 fn present<T>(found: Result<T, Unread>) -> Result<Option<T>, Unread> {
@@ -50,6 +47,11 @@ fn present<T>(found: Result<T, Unread>) -> Result<Option<T>, Unread> {
         Err(Unread::Absent) => Ok(None),
         Err(other) => Err(other),
     }
+}
+
+/// What is kept of the text of both files.
+pub(crate) fn keep_of(passwd: &[u8], group: &[u8], maps: &[IdMap; 2]) -> [Vec<u8>; 2] {
+    [keep(passwd, &maps[0], &[0, 5, 6], 7), keep(group, &maps[1], &[0], 4)]
 }
 
 /// Where both files have the id.

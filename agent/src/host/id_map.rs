@@ -26,7 +26,8 @@ impl IdMap {
         })
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads `uid_map` or `gid_map`; a line that is none is left out.
+    pub(crate) fn parse(text: &str) -> Self {
         let range = |line: &str| {
             let mut numbers = line.split_whitespace().map(str::parse);
             let mut next = || numbers.next()?.ok();
