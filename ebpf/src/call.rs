@@ -94,6 +94,12 @@ pub extern "C" fn tell(ret: u64, what: u64) -> u64 {
     if call == Call::openat2 as u32 {
         // Flags, mode and resolve flags of `struct open_how` in place of the pointer to it and its size.
         capture.read_arguments::<3>(2, capture.argument(2));
+    } else if call == Call::clone3 as u32 {
+        // The flags, which `struct clone_args` begins with.
+        capture.read_arguments::<1>(0, capture.argument(0));
+    } else if call == Call::io_uring_setup as u32 {
+        // `struct io_uring_params` up to its features, as the kernel left it.
+        capture.read_arguments::<3>(1, capture.argument(1));
     }
     let passes = passes(capture, task, record, ret, plan);
     // Through memory: the compiler would make two of all that follows, one for calls without a filter.

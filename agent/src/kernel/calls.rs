@@ -65,6 +65,15 @@ const NUMBERS: &[(Call, &[u16], &[u16])] = &[
     (Call::finit_module, &[313], &[350]),
     (Call::delete_module, &[176], &[129]),
     (Call::bpf, &[321], &[357]),
+    (Call::sendmmsg, &[307, 538], &[345]),
+    (Call::recvmmsg, &[299, 537], &[337, 417]),
+    (Call::fork, &[57], &[2]),
+    (Call::vfork, &[58], &[190]),
+    (Call::clone, &[56], &[120]),
+    (Call::clone3, &[435], &[435]),
+    (Call::io_uring_setup, &[425], &[425]),
+    (Call::io_uring_enter, &[426], &[426]),
+    (Call::io_uring_register, &[427], &[427]),
 ];
 #[cfg(target_arch = "aarch64")]
 const NUMBERS: &[(Call, &[u16], &[u16])] = &[
@@ -116,6 +125,13 @@ const NUMBERS: &[(Call, &[u16], &[u16])] = &[
     (Call::finit_module, &[273], &[]),
     (Call::delete_module, &[106], &[]),
     (Call::bpf, &[280], &[]),
+    (Call::sendmmsg, &[269], &[]),
+    (Call::recvmmsg, &[243], &[]),
+    (Call::clone, &[220], &[]),
+    (Call::clone3, &[435], &[]),
+    (Call::io_uring_setup, &[425], &[]),
+    (Call::io_uring_enter, &[426], &[]),
+    (Call::io_uring_register, &[427], &[]),
 ];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const NUMBERS: &[(Call, &[u16], &[u16])] = &[];

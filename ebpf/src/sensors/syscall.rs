@@ -81,9 +81,12 @@ fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32, gate: Option<*mut u64>) {
         (is_compat(task), filter::in_scope(task::default_cgroup(task)))
     };
     let call = u32::from(if is_compat { calls >> 8 } else { calls & 0xff }).wrapping_sub(1);
-    // A program that has started tells of itself; only what did not start is told here.
-    let has_started = ret >= 0 && (call == Call::execve as u32 || call == Call::execveat as u32);
-    if !in_scope || call >= CALLS as u32 || has_started {
+    // A program that has started tells of itself; only what did not start is told here. A process that was made returns
+    // from the call too, but only to a hook on all calls.
+    let is_start = call == Call::execve as u32 || call == Call::execveat as u32;
+    let is_making = call >= Call::fork as u32 && call <= Call::clone3 as u32;
+    let is_told_elsewhere = ret >= 0 && is_start || ret == 0 && is_making;
+    if !in_scope || call >= CALLS as u32 || is_told_elsewhere {
         return;
     }
     let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(0) else { return };

@@ -80,6 +80,13 @@ const ONE_OF_EACH: &[&str] = &[
     "finit_module -1 0 0",
     "delete_module \"no-such-module\" 0",
     "bpf -1 0 0",
+    "sendmmsg -1 0 0 0",
+    "recvmmsg -1 0 0 0 0",
+    "clone 0x800 0 0 0 0",
+    "clone3 0 0",
+    "io_uring_setup 0 zero:120",
+    "io_uring_enter -1 0 0 0 0 0",
+    "io_uring_register -1 0 0 0",
 ];
 /// Those that newer machines do without.
 const OLD: &[&str] = &[
@@ -94,6 +101,8 @@ const OLD: &[&str] = &[
     "symlink \"/nowhere/a\" \"/nowhere/b\"",
     "chmod \"/nowhere/a\" 0o644",
     "dup2 2 @one",
+    "fork",
+    "vfork",
 ];
 
 /// A rule for each call but the barrier's own.

@@ -146,6 +146,13 @@ pub(super) const ROWS: &[Row] = &[
         &[("evt.arg.dir", "/srv"), ("evt.arg.dev", "none"), ("proc.cmdline", "mount -t tmpfs none /srv")],
     ),
     Row::new(
+        "Container uses io_uring",
+        container(calls!(tool, "io_uring_setup 8 zero:120")),
+        host(calls!(tool, "io_uring_setup 8 zero:120")),
+        &[("evt.arg.entries", "8"), ("proc.exepath", "/opt/itest")],
+    )
+    .nor(&[container(calls!(tool, "io_uring_setup 0 zero:120"))]),
+    Row::new(
         "Command line of a miner",
         host("/bin/true -o stratum+tcp://pool.invalid:3333"),
         host("/bin/true -o https://pool.invalid:3333"),

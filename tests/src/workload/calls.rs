@@ -26,13 +26,14 @@ const NUMBERS: &[(&str, libc::c_long)] = numbers! {
     getpid SYS_getpid gettid SYS_gettid getppid SYS_getppid prctl SYS_prctl setuid SYS_setuid setgid SYS_setgid
     setreuid SYS_setreuid setregid SYS_setregid setresuid SYS_setresuid setresgid SYS_setresgid setns SYS_setns capset SYS_capset
     unshare SYS_unshare init_module SYS_init_module finit_module SYS_finit_module delete_module SYS_delete_module
-    bpf SYS_bpf
+    bpf SYS_bpf sendmmsg SYS_sendmmsg recvmmsg SYS_recvmmsg clone SYS_clone clone3 SYS_clone3
+    io_uring_setup SYS_io_uring_setup io_uring_enter SYS_io_uring_enter io_uring_register SYS_io_uring_register
 };
 /// Those that newer machines do without.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[(&str, libc::c_long)] = numbers! {
     open SYS_open creat SYS_creat mkdir SYS_mkdir rmdir SYS_rmdir unlink SYS_unlink rename SYS_rename renameat SYS_renameat
-    link SYS_link symlink SYS_symlink chmod SYS_chmod dup2 SYS_dup2
+    link SYS_link symlink SYS_symlink chmod SYS_chmod dup2 SYS_dup2 fork SYS_fork vfork SYS_vfork
 };
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[(&str, libc::c_long)] = &[];
@@ -92,7 +93,11 @@ impl Caller {
         for (place, word) in words.enumerate() {
             *arguments.get_mut(place).context("too many arguments")? = self.argument(word, is_32)?;
         }
-        let ret = if is_32 { call_32(number, &arguments)? } else { call(number, &arguments) };
+        let ret = match name {
+            "fork" | "vfork" => make(number)?,
+            _ if is_32 => call_32(number, &arguments)?,
+            _ => call(number, &arguments),
+        };
         if let Some(label) = label {
             self.returned.insert(label.to_owned(), ret);
         }
@@ -164,6 +169,27 @@ fn call(number: libc::c_long, [a, b, c, d, e, f]: &[i64; 6]) -> i64 {
     // SAFETY: whoever writes the line says what is called with what; memory that is pointed to lives on.
     let ret = unsafe { libc::syscall(number, *a, *b, *c, *d, *e, *f) };
     if ret == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { ret }
+}
+
+/// A call that returns twice. The child, which may be using this very stack, ends before anything else.
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::unnecessary_wraps, reason = "other machines have no such call")]
+fn make(number: libc::c_long) -> anyhow::Result<i64> {
+    let ret: i64;
+    // SAFETY: the kernel keeps all registers but rcx, r11 and the result; what is behind the jump is the child's alone.
+    unsafe {
+        std::arch::asm!(
+            "syscall", "test rax, rax", "jnz 2f", "mov eax, {exit}", "xor edi, edi", "syscall", "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("rax") number => ret, out("rdi") _, out("rcx") _, out("r11") _,
+        );
+    }
+    Ok(ret)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn make(_: libc::c_long) -> anyhow::Result<i64> {
+    bail!("this machine has no such call")
 }
 
 /// A call as a 32-bit program makes it.

@@ -205,6 +205,19 @@ macro_rules! for_each_call {
             (finit_module, 55, Recipe::numbers(3).of(Fd::First));
             (delete_module, 56, Recipe::numbers(2).name(Name::text(0)));
             (bpf, 57, Recipe::numbers(3));
+            // Messages by the dozen: the address is the first one's.
+            (sendmmsg, 58, Recipe::numbers(4).of(Fd::First).address(Address::Message));
+            (recvmmsg, 59, Recipe::numbers(4).of(Fd::First).address(Address::Message));
+            // Processes made, as whoever makes them sees it.
+            (fork, 60, Recipe::numbers(0));
+            (vfork, 61, Recipe::numbers(0));
+            (clone, 62, Recipe::numbers(1));
+            (clone3, 63, Recipe::numbers(1));
+            // Rings that requests are passed in without a call. The numbers behind `entries` are those of `struct io_uring_params`,
+            // two in each.
+            (io_uring_setup, 64, Recipe::numbers(4).of(Fd::Returned));
+            (io_uring_enter, 65, Recipe::numbers(4).of(Fd::First));
+            (io_uring_register, 66, Recipe::numbers(4).of(Fd::First));
         }
     };
 }

@@ -110,6 +110,9 @@ fn of_call(facts: &Facts<'_>, event: &Event<'_>, shown: Shown, out: &mut Vec<u8>
         Shown::Directory2(index) => return Some(directory(int(index)?, event.path2.as_ref(), out)),
         Shown::Path => return Some(path(event.path.as_ref()?, out)),
         Shown::Path2 => return Some(path(event.path2.as_ref()?, out)),
+        Shown::UpperWords(index, words) => {
+            return Some(in_words(words, words.number(number(index)? >> 32), out));
+        }
         Shown::Words(index, words) => return Some(in_words(words, words.number(number(index)?), out)),
         Shown::OpenFlags(index) => {
             return Some(in_words(&words::OPEN, open_flags(event, number(index)?), out));
@@ -143,6 +146,7 @@ fn of_call(facts: &Facts<'_>, event: &Event<'_>, shown: Shown, out: &mut Vec<u8>
         Shown::Int(index) => put!(out, "{}", int(index)?),
         Shown::Long(index) => put!(out, "{}", number(index)? as i64),
         Shown::Unsigned(index) => put!(out, "{}", number(index)? as u32),
+        Shown::Upper(index) => put!(out, "{}", (number(index)? >> 32) as u32),
         Shown::Length(index) => put!(out, "{}", number(index)?),
         Shown::Hex(index) => put!(out, "{:X}", number(index)? as u32),
         Shown::Pointer(index) => put!(out, "{:X}", number(index)?),

@@ -58,7 +58,9 @@ pub(in crate::rules) fn category(facts: &Facts<'_>, _: Option<&Argument>, with: 
         | Call::sendto
         | Call::sendmsg
         | Call::recvfrom
-        | Call::recvmsg => match descriptor::kind(event) {
+        | Call::recvmsg
+        | Call::sendmmsg
+        | Call::recvmmsg => match descriptor::kind(event) {
             Some(Kind::File | Kind::Directory) => "file",
             Some(kind) if kind.is_ip() => "net",
             Some(Kind::Fifo | Kind::Unix | Kind::Event | Kind::Signal) => "ipc",
@@ -74,7 +76,12 @@ pub(in crate::rules) fn category(facts: &Facts<'_>, _: Option<&Argument>, with: 
         | Call::prctl
         | Call::setns
         | Call::unshare
+        | Call::fork
+        | Call::vfork
+        | Call::clone
+        | Call::clone3
         | Call::chroot => "process",
+        Call::io_uring_setup | Call::io_uring_enter | Call::io_uring_register => "unknown",
         Call::setreuid
         | Call::setregid
         | Call::init_module
@@ -176,8 +183,8 @@ pub(in crate::rules) fn is_open_create(facts: &Facts<'_>, _: Option<&Argument>, 
 /// Which way bytes go.
 fn way(facts: &Facts<'_>) -> Option<&'static str> {
     match facts.syscall()?.call {
-        Call::sendto | Call::sendmsg => Some("write"),
-        Call::recvfrom | Call::recvmsg | Call::finit_module => Some("read"),
+        Call::sendto | Call::sendmsg | Call::sendmmsg => Some("write"),
+        Call::recvfrom | Call::recvmsg | Call::recvmmsg | Call::finit_module => Some("read"),
         _ => None,
     }
 }

@@ -45,6 +45,8 @@ pub(super) enum Shown {
     Long(u8),
     /// A number without a sign, of 32 bits.
     Unsigned(u8),
+    /// As `Unsigned`, the upper 32 bits of 64.
+    Upper(u8),
     /// As `Unsigned`, of 64 bits.
     Length(u8),
     /// In hexadecimal digits, of 32 bits.
@@ -57,6 +59,8 @@ pub(super) enum Shown {
     Mode(u8),
     /// In words.
     Words(u8, &'static Words),
+    /// As `Words`, of the upper 32 bits of 64.
+    UpperWords(u8, &'static Words),
     /// How a file is opened.
     OpenFlags(u8),
     /// How `creat` opens a file.
@@ -184,6 +188,37 @@ const EXIT: &[Parameter] = &[
     p("core", S::Exit(Exit::Core)),
     p("reaper_tid", S::Missing),
 ];
+
+/// The arguments of a call that makes a process: of whoever makes it.
+const MAKING: &[Parameter] = making(Shown::Missing).as_slice();
+/// Those of one that is passed flags.
+const CLONING: &[Parameter] = making(Shown::Words(0, &words::CLONE)).as_slice();
+
+const fn making(flags: Shown) -> [Parameter; 21] {
+    [
+        RES,
+        p("exe", S::Exec(Exec::Exe)),
+        p("args", S::Exec(Exec::Args)),
+        p("tid", S::Exec(Exec::Tid)),
+        p("pid", S::Exec(Exec::Pid)),
+        p("ptid", S::Exec(Exec::Parent)),
+        p("cwd", S::Exec(Exec::Cwd)),
+        p("fdlimit", S::Missing),
+        p("pgft_maj", S::Missing),
+        p("pgft_min", S::Missing),
+        p("vm_size", S::Missing),
+        p("vm_rss", S::Missing),
+        p("vm_swap", S::Missing),
+        p("comm", S::Exec(Exec::Comm)),
+        p("cgroups", S::Missing),
+        p("flags", flags),
+        p("uid", S::Exec(Exec::User)),
+        p("gid", S::Exec(Exec::Group)),
+        p("vtid", S::Missing),
+        p("vpid", S::Missing),
+        p("pidns_init_start_ts", S::Missing),
+    ]
+}
 
 fn of_call(call: Call) -> &'static [Parameter] {
     match call {
@@ -424,5 +459,59 @@ fn of_call(call: Call) -> &'static [Parameter] {
             const { &[RES, p("name", S::Name), p("flags", S::Words(1, &words::DELETE_MODULE))] }
         }
         Call::bpf => const { &[FD, p("cmd", S::Words(0, &words::BPF))] },
+        Call::sendmmsg => {
+            const { &[RES, THIS, p("size", S::Missing), p("data", S::Missing), p("tuple", S::Tuple)] }
+        }
+        Call::recvmmsg => {
+            const {
+                &[
+                    RES,
+                    THIS,
+                    p("size", S::Missing),
+                    p("data", S::Missing),
+                    p("tuple", S::Tuple),
+                    p("msgcontrol", S::Missing),
+                ]
+            }
+        }
+        Call::fork | Call::vfork => MAKING,
+        Call::clone | Call::clone3 => CLONING,
+        Call::io_uring_setup => {
+            const {
+                &[
+                    RES,
+                    p("entries", S::Unsigned(0)),
+                    p("sq_entries", S::Unsigned(1)),
+                    p("cq_entries", S::Upper(1)),
+                    p("flags", S::Words(2, &words::RING)),
+                    p("sq_thread_cpu", S::Upper(2)),
+                    p("sq_thread_idle", S::Unsigned(3)),
+                    p("features", S::UpperWords(3, &words::RING_FEATURES)),
+                ]
+            }
+        }
+        Call::io_uring_enter => {
+            const {
+                &[
+                    RES,
+                    THIS,
+                    p("to_submit", S::Unsigned(1)),
+                    p("min_complete", S::Unsigned(2)),
+                    p("flags", S::Words(3, &words::RING_ENTER)),
+                    p("sig", S::Missing),
+                ]
+            }
+        }
+        Call::io_uring_register => {
+            const {
+                &[
+                    RES,
+                    THIS,
+                    p("opcode", S::Words(1, &words::RING_REGISTER)),
+                    p("arg", S::Pointer(2)),
+                    p("nr_args", S::Unsigned(3)),
+                ]
+            }
+        }
     }
 }

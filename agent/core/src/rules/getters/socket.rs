@@ -189,7 +189,7 @@ pub(in crate::rules) fn is_name_changed(facts: &Facts<'_>, _: Option<&Argument>,
     let Some(event) = facts.syscall().filter(|event| event.socket.is_some()) else { return };
     let is = match event.call {
         Call::connect | Call::accept | Call::accept4 | Call::bind => true,
-        Call::sendto | Call::sendmsg | Call::recvfrom | Call::recvmsg => {
+        Call::sendto | Call::sendmsg | Call::sendmmsg | Call::recvfrom | Call::recvmsg | Call::recvmmsg => {
             let has_peer = event.socket.and_then(|socket| socket.peer()).is_some_and(|(_, port)| port != 0);
             !has_peer && event.ip_address().is_some()
         }

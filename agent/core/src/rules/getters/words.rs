@@ -125,6 +125,69 @@ fn descriptor(flags: u64) -> u32 {
     translate(BITS, flags)
 }
 
+/// Flags of `io_uring_setup(2)`: `IORING_SQ_NEED_WAKEUP`, which Falco counts among them, is none.
+pub(super) const RING: Words = Words {
+    of_kernel: |flags| flags as u32 & 3 | (flags as u32 & 0x7c) << 1,
+    ..set(&[
+        ("IORING_SETUP_IOPOLL", 1),
+        ("IORING_SETUP_SQPOLL", 1 << 1),
+        ("IORING_SETUP_SQ_AFF", 1 << 3),
+        ("IORING_SETUP_CQSIZE", 1 << 4),
+        ("IORING_SETUP_CLAMP", 1 << 5),
+        ("IORING_SETUP_ATTACH_WQ", 1 << 6),
+        ("IORING_SETUP_R_DISABLED", 1 << 7),
+    ])
+};
+
+/// What the kernel says it can, in answer to `io_uring_setup(2)`.
+pub(super) const RING_FEATURES: Words = set(&[
+    ("IORING_FEAT_SINGLE_MMAP", 1),
+    ("IORING_FEAT_NODROP", 1 << 1),
+    ("IORING_FEAT_SUBMIT_STABLE", 1 << 2),
+    ("IORING_FEAT_RW_CUR_POS", 1 << 3),
+    ("IORING_FEAT_CUR_PERSONALITY", 1 << 4),
+    ("IORING_FEAT_FAST_POLL", 1 << 5),
+    ("IORING_FEAT_POLL_32BITS", 1 << 6),
+    ("IORING_FEAT_SQPOLL_NONFIXED", 1 << 7),
+    ("IORING_FEAT_ENTER_EXT_ARG", 1 << 8),
+    ("IORING_FEAT_NATIVE_WORKERS", 1 << 9),
+    ("IORING_FEAT_RSRC_TAGS", 1 << 10),
+]);
+
+/// Flags of `io_uring_enter(2)`.
+pub(super) const RING_ENTER: Words = set(&[
+    ("IORING_ENTER_GETEVENTS", 1),
+    ("IORING_ENTER_SQ_WAKEUP", 1 << 1),
+    ("IORING_ENTER_SQ_WAIT", 1 << 2),
+    ("IORING_ENTER_EXT_ARG", 1 << 3),
+]);
+
+/// What `io_uring_register(2)` is asked for.
+pub(super) const RING_REGISTER: Words = one(&[
+    ("IORING_REGISTER_BUFFERS", 0),
+    ("IORING_UNREGISTER_BUFFERS", 1),
+    ("IORING_REGISTER_FILES", 2),
+    ("IORING_UNREGISTER_FILES", 3),
+    ("IORING_REGISTER_EVENTFD", 4),
+    ("IORING_UNREGISTER_EVENTFD", 5),
+    ("IORING_REGISTER_FILES_UPDATE", 6),
+    ("IORING_REGISTER_EVENTFD_ASYNC", 7),
+    ("IORING_REGISTER_PROBE", 8),
+    ("IORING_REGISTER_PERSONALITY", 9),
+    ("IORING_UNREGISTER_PERSONALITY", 10),
+    ("IORING_REGISTER_RESTRICTIONS", 11),
+    ("IORING_REGISTER_ENABLE_RINGS", 12),
+    ("IORING_REGISTER_FILES2", 13),
+    ("IORING_REGISTER_FILES_UPDATE2", 14),
+    ("IORING_REGISTER_BUFFERS2", 15),
+    ("IORING_REGISTER_BUFFERS_UPDATE", 16),
+    ("IORING_REGISTER_IOWQ_AFF", 17),
+    ("IORING_UNREGISTER_IOWQ_AFF", 18),
+    ("IORING_REGISTER_IOWQ_MAX_WORKERS", 19),
+    ("IORING_REGISTER_RING_FDS", 20),
+    ("IORING_UNREGISTER_RING_FDS", 21),
+]);
+
 /// Flags of `openat2(2)` on how a path is looked up.
 pub(super) const RESOLVE: Words = Words {
     of_kernel: |flags| {

@@ -79,6 +79,29 @@ fn arguments_in_words() {
         (Call::userfaultfd, 5, &[0o2_000_000], &[("evt.arg.flags", "O_CLOEXEC")]),
         (Call::init_module, -1, &[0, 4096], &[("evt.arg.length", "4096")]),
         (Call::execveat, -2, &[], &[("evt.res", "ENOENT"), ("evt.type", "execveat")]),
+        (
+            Call::io_uring_setup,
+            4,
+            &[8, 16 << 32 | 8, 3 << 32 | 6, 5 << 32 | 1000],
+            &[
+                (
+                    "evt.args",
+                    concat!(
+                        "res=4 entries=8 sq_entries=8 cq_entries=16 flags=10(IORING_SETUP_SQPOLL|IORING_SETUP_SQ_AFF) ",
+                        "sq_thread_cpu=3 sq_thread_idle=1000 features=5(IORING_FEAT_SINGLE_MMAP|IORING_FEAT_SUBMIT_STABLE)"
+                    ),
+                ),
+                ("evt.category", "unknown"),
+            ],
+        ),
+        (
+            Call::io_uring_register,
+            0,
+            &[3, 2, 0, 4],
+            &[("evt.arg.opcode", "IORING_REGISTER_FILES"), ("fd.num", "3")],
+        ),
+        (Call::clone, 55, &[0x1000_0000], &[("evt.arg.flags", "CLONE_NEWUSER"), ("evt.arg.res", "55")]),
+        (Call::fork, 55, &[], &[("evt.type", "fork"), ("evt.arg.flags", "-"), ("evt.category", "process")]),
         // What a record does not carry has its place, and no value.
         (Call::accept, 3, &[], &[("evt.arg[2]", "-"), ("evt.arg.queuepct", "-"), ("evt.arg.nonsense", "-")]),
         (Call::dup, -200, &[9], &[("evt.res", "-200"), ("evt.args", "res=-200 oldfd=9")]),
