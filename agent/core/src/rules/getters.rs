@@ -28,6 +28,8 @@ pub(in crate::rules) mod tests;
 pub(super) mod user;
 mod words;
 
+pub use arguments::shown_arguments;
+
 /// Takes the values of a field, one by one.
 pub type With<'w> = &'w mut dyn FnMut(Value<'_>);
 

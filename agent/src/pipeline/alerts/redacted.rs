@@ -4,10 +4,13 @@
 //! process itself the arguments are known, and hidden one by one; of others the text is looked at as a whole,
 //! as the command line of a shell is, and word by word. Where that leaves doubt, more is hidden.
 
+use std::borrow::Cow;
+
 use tarsier_core::encode::redact::{Redactor, Scratch};
 use tarsier_core::event::{Argv, Process};
 use tarsier_core::rules::compare::Value;
 use tarsier_core::rules::evaluate::Event;
+use tarsier_core::rules::getters::shown_arguments;
 use tarsier_core::rules::typed::{Argument, FieldRef};
 
 /// See the module's text.
@@ -35,7 +38,7 @@ impl<'a, E: Event> Redacted<'a, E> {
 
     fn hide(&self, holds: &Holds<'_>, value: &[u8]) -> Vec<u8> {
         match holds {
-            Holds::Words => self.tail(value).unwrap_or_else(|| self.words(value)),
+            Holds::Words => self.tail(value).unwrap_or_else(|| self.words(&self.shown(value))),
             Holds::Argument(place) => {
                 let argument = self.process.and_then(|process| process.image.args().iter().nth(*place));
                 let hidden = self.arguments();
@@ -60,6 +63,18 @@ impl<'a, E: Event> Redacted<'a, E> {
             return None;
         }
         Some([before, &self.arguments().get(1..)?.join(&b' ')].concat())
+    }
+
+    /// The value with the arguments of the process hidden where they stand as `evt.args` shows them: with dots between.
+    fn shown<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+        let Some(process) = self.process else { return value.into() };
+        let whole = shown_arguments(process.image.args().bytes());
+        let Some(at) = value.windows(whole.len()).position(|part| part == whole) else { return value.into() };
+        let mut hidden = self.arguments().join(&0);
+        if process.image.args().bytes().ends_with(b"\0") {
+            hidden.push(0);
+        }
+        [&value[..at], &shown_arguments(&hidden), &value[at + whole.len()..]].concat().into()
     }
 
     /// The arguments of the process, hidden.

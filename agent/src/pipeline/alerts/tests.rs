@@ -65,8 +65,8 @@ const EXEC: Table = Table(&[
     ("proc.exeline", "/bin/login --password two words -v"),
     ("proc.acmdline[2]", "bash -c curl -H Authorization: Bearer abcdefghijkl https://x"),
     ("proc.env[API_TOKEN]", "abcdefghijkl"),
-    ("evt.args", "res=0 exe=/bin/login args=--password hunter2 tid=1"),
-    ("evt.arg[args]", "--password hunter2"),
+    ("evt.args", "res=0 exe=/bin/login args=--password.two words.-v. tid=1"),
+    ("evt.arg[args]", "--password.two words.-v."),
 ]);
 
 fn process(args: &[u8]) -> Process {
@@ -292,7 +292,7 @@ fn secrets_are_hidden_in_all_that_may_hold_one() {
     let login = process(b"/bin/login\0--password\0two words\0-v\0");
     let expected = "--password [REDACTED] -v|--password|/bin/login --password [REDACTED] -v|\
                     bash -c curl -H Authorization: Bearer [REDACTED]|[REDACTED]|\
-                    res=0 exe=/bin/login args=--password [REDACTED] tid=1|--password [REDACTED]";
+                    res=0 exe=/bin/login args=--password.[REDACTED].-v. tid=1|--password.[REDACTED].-v.";
     let line = told(PLAIN, &[1], &EXEC, Some(&login)).remove(0);
     assert_eq!(line.strip_prefix("00:00:01.000000005: Notice ").unwrap(), expected);
     let open = "{append_output: [{extra_output: '%proc.args[1]'}]}";
