@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::json;
-use tarsier_core::rules::fields::{self, Argument, Feed, Field};
+use tarsier_core::rules::fields::{self, Argument, Feed, Field, Place};
 
 use super::Exit;
 
@@ -24,7 +24,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
         if args.json {
             let line = json!({
                 "name": field.name, "type": field.kind.name(), "list": field.is_list, "argument": argument(field),
-                "from": feed(field.feed), "lacks": field.lacks, "attribute": field.attribute, "doc": field.doc,
+                "printed": field.place != Place::Left, "from": feed(field.feed), "lacks": field.lacks,
+                "attribute": field.attribute, "doc": field.doc,
             });
             writeln!(out, "{line}")?;
             continue;

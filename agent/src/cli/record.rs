@@ -11,7 +11,7 @@ use crate::pipeline::{RecordOptions, Recorded, RunOptions};
 /// Options of `tarsier record`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is exported meanwhile; --output also prints the events. Secrets in arguments are overwritten and kernel
+Nothing is exported meanwhile; --output also prints the events, and --alerts what rules say. Secrets in arguments are overwritten and kernel
 addresses hashed before anything is written; paths, command lines, users, addresses and ports are kept, and with
 --rules that ask for them the first 80 bytes of what sendto and recvfrom move.
 The file is for its owner only. It can be cut or killed at any time: all whole blocks (at most a second old)
@@ -20,6 +20,7 @@ can be replayed.
 Examples:
   sudo tarsier record incident.tarsier --for 30s
   sudo tarsier record incident.tarsier --rules /etc/falco/rules.d     with the system calls that rules ask for
+  sudo tarsier record incident.tarsier --rules rules.yaml --alerts    and what they say, as a replay will again
   sudo tarsier record - --scope-cgroup /sys/fs/cgroup/system.slice | ssh other tarsier replay -")]
 pub(super) struct Args {
     /// The capture to write; - is standard output.
@@ -39,6 +40,9 @@ pub(super) struct Args {
     /// Also print events on standard output, in this form.
     #[arg(long, short, value_name = "FORM", default_value = "none")]
     output: Format,
+    /// Also print the alerts of --rules on standard output, as `tarsier run` would.
+    #[arg(long)]
+    alerts: bool,
 }
 
 /// Less than this holds no capture.
@@ -46,8 +50,9 @@ const LEAST_SIZE: u64 = 64 * 1024;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let to_stdout = args.file.as_os_str() == "-";
-    if to_stdout && args.output != Format::None {
-        return Err(Exit::Usage.because("standard output cannot take both the capture and --output"));
+    if to_stdout && (args.output != Format::None || args.alerts) {
+        let why = "standard output cannot take both the capture and --output or --alerts";
+        return Err(Exit::Usage.because(why));
     }
     let max_bytes = args.max_size.map(ByteSize::get);
     if max_bytes.is_some_and(|size| size < LEAST_SIZE) {
@@ -60,8 +65,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     loaded.config.ops.listen = Listen(None);
     loaded.config.ops.admin_socket.clear();
     loaded.config.otlp = OtlpConfig::default();
-    // Rules say what the kernel is asked to tell. Whom they would alert is for a replay to say.
-    loaded.config.alerts.stdout_output.enabled = false;
+    // Rules say what the kernel is asked to tell, and the channels are those of an agent that may be running.
+    let alerts = &mut loaded.config.alerts;
+    alerts.stdout_output.enabled = args.alerts;
+    alerts.file_output.enabled = false;
+    alerts.syslog_output.enabled = false;
+    alerts.program_output.enabled = false;
+    alerts.http_output.enabled = false;
     let record =
         RecordOptions { path: args.file.clone(), max_bytes, force: args.force, anonymous: args.anonymous };
     let stop_after = args.capture.stop_after.map(Into::into);

@@ -32,7 +32,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// A process with a secret among its arguments, and with more arguments than one record holds.
-fn telling_process(studio: &Studio, itest: &Path) -> anyhow::Result<()> {
+pub(super) fn telling_process(studio: &Studio, itest: &Path) -> anyhow::Result<()> {
     let long = "x".repeat(9_000);
     for arguments in [&["--password", "hunter2"][..], &[&long, "--token=hunter2", "end"]] {
         let mut command = Command::new(itest);
@@ -76,7 +76,7 @@ fn replay_equals_live(context: &Context) -> anyhow::Result<()> {
 }
 
 /// A workload that lives in the scope, with a connection, before anything is recorded.
-fn scene_holder(studio: &Studio, itest: &Path) -> anyhow::Result<crate::harness::scene::Dialogue> {
+pub(super) fn scene_holder(studio: &Studio, itest: &Path) -> anyhow::Result<crate::harness::scene::Dialogue> {
     let command = crate::harness::scene::itest(itest, studio.cgroup.path(), &["workload", "hold"])?;
     let mut held = crate::harness::scene::Dialogue::start(command)?;
     held.hear()?;
@@ -98,7 +98,7 @@ fn contains_unpacked(context: &Context, capture: &Path, text: &str) -> anyhow::R
 }
 
 /// The first line in which two outputs differ.
-fn first_difference(left: &[u8], right: &[u8]) -> Option<String> {
+pub(super) fn first_difference(left: &[u8], right: &[u8]) -> Option<String> {
     if left == right {
         return None;
     }

@@ -12,6 +12,7 @@ mod lockdown;
 mod preexisting;
 mod refusals;
 mod reload;
+mod replayed_alerts;
 mod rule_fields;
 mod shutdown;
 mod surroundings;
@@ -37,6 +38,7 @@ pub fn tests() -> Vec<Test> {
         top::TESTS,
         rule_fields::TESTS,
         reload::TESTS,
+        replayed_alerts::TESTS,
         // The last one: it changes the kernel for good.
         lockdown::TESTS,
     ]
@@ -48,5 +50,8 @@ const SCENE: &[Need] = &[Need::Cgroup2];
 /// The same, on one kernel: the test is about files, sockets or a terminal of the agent, which no kernel makes other
 /// ones.
 const SCENE_HERE: &[Need] = &[Need::Cgroup2, Need::OwnKernel];
+/// The same, with containers.
+const SCENE_OF_CONTAINERS: &[Need] =
+    &[Need::Cgroup2, Need::Tool("runc"), Need::Tool("busybox"), Need::StaticAgent];
 /// The same, with an agent that can be alone in a root directory.
 const SCENE_OF_STATIC_AGENT: &[Need] = &[Need::Cgroup2, Need::StaticAgent];
