@@ -86,9 +86,21 @@ pub(super) fn has_double_slash(text: &[u8]) -> bool {
 
 /// Whether a byte for which `is` gives 1 stands behind a slash.
 fn follows_slash(text: &[u8], is: impl Fn(u8) -> u8) -> bool {
+    /// Bytes that the processor compares at once.
+    const AT_ONCE: usize = 16;
     let behind = text.get(1..).unwrap_or_default();
-    // Without a way out of the loop it takes fewer instructions.
-    text.iter().zip(behind).fold(0, |found, (byte, next)| found | u8::from(*byte == b'/') & is(*next)) != 0
+    let text = text.get(..behind.len()).unwrap_or_default();
+    let found = |text: &[u8], behind: &[u8]| {
+        let both = text.iter().zip(behind);
+        both.fold(0, |found, (byte, next)| found | u8::from(*byte == b'/') & is(*next)) != 0
+    };
+    let (Some(text_end), Some(behind_end)) = (text.last_chunk::<AT_ONCE>(), behind.last_chunk::<AT_ONCE>())
+    else {
+        return found(text, behind);
+    };
+    let mut chunks = text.as_chunks::<AT_ONCE>().0.iter().zip(behind.as_chunks::<AT_ONCE>().0);
+    // The last ones are looked at twice, in part.
+    chunks.any(|(text, behind)| found(text, behind)) || found(text_end, behind_end)
 }
 
 /// The directory of an absolute path, and its last component, as `fd.directory` and `fd.filename` have them.
