@@ -2,7 +2,10 @@
 //!
 //! `cargo bench -p tarsier-core --bench rules -- FILE…`, files of rules as Falco has them. Events are opened files of
 //! programs on a usual node; both sides say of every event which rules match, and are compared before anything is
-//! timed.
+//! timed. They come in no order, so that no branch is foreseen because it was the same the last time round.
+//!
+//! `-- --fixed PASSES FILE…` runs so many passes and prints nothing, for `valgrind --tool=callgrind
+//! --toggle-collect='*measured_pass*'`.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 #[path = "../measure/mod.rs"]
@@ -22,40 +25,75 @@ use tarsier_core::rules::load::Source;
 use tarsier_core::rules::ruleset::Ruleset;
 
 const ROUNDS: usize = 11;
-const PASSES: usize = 4_000;
+const PASSES: usize = 8;
+
+/// Events of one pass.
+const MEASURED: usize = 4_096;
 
 fn main() {
-    let files: Vec<(String, String)> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a file that can be read")))
-        .collect();
-    let sources: Vec<Source<'_>> = files.iter().map(|(name, text)| Source { name, text }).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let (passes, paths) = match &arguments[..] {
+        [option, passes, paths @ ..] if option == "--fixed" => (passes.parse().ok(), paths),
+        paths => (None, paths),
+    };
+    let read = |path: &String| std::fs::read_to_string(path).expect("a file that can be read");
+    let texts: Vec<String> = paths.iter().map(read).collect();
+    let sources: Vec<Source<'_>> =
+        paths.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
     assert!(!sources.is_empty(), "name rule files: cargo bench -p tarsier-core --bench rules -- FILE…");
     let set = Ruleset::load(&sources);
     assert!(!set.has_errors(), "{:?}", set.problems);
-    let loads: Vec<u64> = (0..ROUNDS).map(|_| time(|| drop(black_box(Ruleset::load(&sources))))).collect();
-    let compiles: Vec<u64> = (0..ROUNDS).map(|_| time(|| drop(black_box(Compiled::new(&set))))).collect();
-    println!("{}; {ROUNDS} rounds", measure::processor());
-    println!(
-        "{} rules: load {:.1} ms, compile {:.1} ms",
-        set.rules.len(),
-        middle(&loads) / 1e6,
-        middle(&compiles) / 1e6
-    );
+    let compiled = Compiled::new(&set);
 
     let node: Vec<Opened> = OPENED.iter().map(Opened::new).collect();
     let cache = Cache::default();
-    let events: Vec<syscall::Event<'_>> = node.iter().map(Opened::event).collect();
+    let decoded: Vec<syscall::Event<'_>> = node.iter().map(Opened::event).collect();
     let opened: Vec<Facts<'_>> =
-        node.iter().zip(&events).map(|(opened, event)| opened.facts(event, &cache)).collect();
-    let kind = event_types::find("openat").expect("a system call");
-    let compiled = Compiled::new(&set);
+        node.iter().zip(&decoded).map(|(opened, event)| opened.facts(event, &cache)).collect();
+    compare(&set, &compiled, &opened);
+    let order = in_no_order(opened.len());
+    let events: Vec<Facts<'_>> = order.iter().map(|place| opened[*place]).collect();
+    let mut scratch = Scratch::default();
+    if let Some(passes) = passes {
+        (0..passes).for_each(|_: usize| measured_pass(&compiled, &events, &mut scratch));
+        return;
+    }
+
+    println!("{}; {ROUNDS} rounds", measure::processor());
+    let loads: Vec<u64> = (0..ROUNDS).map(|_| time(|| drop(black_box(Ruleset::load(&sources))))).collect();
+    let compiles: Vec<u64> = (0..ROUNDS).map(|_| time(|| drop(black_box(Compiled::new(&set))))).collect();
+    let (load, compile) = (middle(&loads) / 1e6, middle(&compiles) / 1e6);
+    println!("{} rules: load {load:.1} ms, compile {compile:.1} ms", set.rules.len());
+    let allocated = allocations(|| measured_pass(&compiled, &events, &mut scratch));
+    let mut by_program =
+        || time(|| (0..PASSES).for_each(|_| measured_pass(&compiled, &events, &mut scratch)));
+    let about: Vec<_> =
+        set.rules.iter().filter(|ready| ready.events.iter().any(|name| name == "openat")).collect();
+    let mut by_the_book = || {
+        time(|| {
+            for event in &events {
+                event.cache.clear();
+                for ready in &about {
+                    black_box(evaluate(&ready.expr, black_box(event)));
+                }
+            }
+        }) * PASSES as u64
+    };
+    let times = interleave(&mut [&mut by_program, &mut by_the_book], ROUNDS);
+    for (name, times) in ["compiled", "plain evaluation"].iter().zip(&times) {
+        let (median, least) = measure::per_item(times, PASSES * events.len());
+        println!("{name:18} {median:9.1} ns per opened file that no rule matches, least {least:.1}");
+    }
+    println!("{allocated} allocations by compiled rules");
+}
+
+/// Both ways say of each event which rules match, and agree: none.
+fn compare(set: &Ruleset, compiled: &Compiled, opened: &[Facts<'_>]) {
     let mut scratch = Scratch::default();
     for (event, (name, .., file)) in opened.iter().zip(OPENED) {
-        cache.clear();
+        event.cache.clear();
         let mut found = Vec::new();
-        compiled.matches(kind, event, &mut scratch, |place| {
+        compiled.matches(kind(), event, &mut scratch, |place| {
             found.push(place as usize);
             true
         });
@@ -64,43 +102,29 @@ fn main() {
         assert_eq!(found, plain, "{file}");
         assert!(found.is_empty(), "{name} {file} matches {:?}", set.rules[found[0]].rule.name);
     }
-    let mut by_program = || {
-        time(|| {
-            for event in (0..PASSES).flat_map(|_| &opened) {
-                cache.clear();
-                compiled.matches(kind, black_box(event), &mut scratch, |_| true);
-            }
-        })
-    };
-    let mut by_the_book = || {
-        time(|| {
-            for event in &opened {
-                cache.clear();
-                for ready in set.rules.iter().filter(|ready| ready.events.iter().any(|name| name == "openat"))
-                {
-                    black_box(evaluate(&ready.expr, black_box(event)));
-                }
-            }
-        }) * PASSES as u64
-    };
-    let times = interleave(&mut [&mut by_program, &mut by_the_book], ROUNDS);
-    let events = (PASSES * opened.len()) as f64;
-    let counted = {
-        let mut scratch = Scratch::default();
-        let mut each = || {
-            for event in &opened {
-                cache.clear();
-                compiled.matches(kind, event, &mut scratch, |_| true);
-            }
-        };
-        each();
-        allocations(each)
-    };
-    let names = ["compiled", "plain evaluation"];
-    for (name, times) in names.iter().zip(&times) {
-        println!("{name:18} {:9.1} ns per opened file that no rule matches", middle(times) / events);
+}
+
+/// Under a name of its own for callgrind.
+#[inline(never)]
+fn measured_pass(compiled: &Compiled, events: &[Facts<'_>], scratch: &mut Scratch) {
+    let kind = kind();
+    for event in events {
+        event.cache.clear();
+        compiled.matches(kind, black_box(event), scratch, |_| true);
     }
-    println!("{counted} allocations by compiled rules");
+}
+
+fn kind() -> usize {
+    event_types::find("openat").expect("a system call")
+}
+
+/// Places below `count`, in no order and always the same.
+fn in_no_order(count: usize) -> Vec<usize> {
+    // The constants of Knuth's MMIX generator.
+    let next = |state: &u64| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    };
+    std::iter::successors(Some(1), next).take(MEASURED).map(|state| (state >> 33) as usize % count).collect()
 }
 
 /// The median, ns.
