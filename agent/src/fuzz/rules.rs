@@ -173,6 +173,22 @@ impl Sample<'_> {
     fn kind(&self) -> &'static str {
         ["open", "connect", "execve", "openat"][self.seed % 4]
     }
+
+    /// The parts of `fd.name` are parts of what it is.
+    fn part_of_name(&self, last: bool, with: &mut dyn FnMut(Value<'_>)) {
+        let (place, field, _) = fields::find("fd.name").expect("a field");
+        self.visit(&FieldRef { field, place: place as u16, argument: None }, &mut |name| {
+            let Value::Text(name) = name else { return };
+            let slash = name.iter().rposition(|byte| *byte == b'/');
+            with(Value::Text(match (slash, last) {
+                (None, _) => b"/",
+                (Some(slash), _) if slash + 1 == name.len() => name,
+                (Some(slash), true) => &name[slash + 1..],
+                (Some(0), false) => b"/",
+                (Some(slash), false) => &name[..slash],
+            }));
+        });
+    }
 }
 
 impl Event for Sample<'_> {
@@ -188,6 +204,9 @@ impl Event for Sample<'_> {
         }
         if field.field.name == "evt.num" {
             return with(Value::Number(1 + self.seed as i128));
+        }
+        if matches!(field.field.name, "fd.directory" | "fd.filename") {
+            return self.part_of_name(field.field.name == "fd.filename", with);
         }
         if number.is_multiple_of(5) {
             return;

@@ -15,22 +15,27 @@ use super::ruleset::Ruleset;
 use super::simplify::simplify;
 use super::typed::{Expr, FieldRef, Operand, Right, Test};
 
+mod build;
 mod column;
+mod implied;
+mod known;
 mod order;
 #[cfg(test)]
 mod tests;
 mod texts;
 
+use build::Builder;
 use column::Column;
 
 /// All rules of a set that are on and can match.
 #[derive(Debug)]
 pub struct Compiled {
-    /// By type of event; none: no rule is about it.
-    programs: Vec<Option<Program>>,
+    /// By type of event: the place of its program; none: no rule is about it.
+    by_kind: Vec<Option<u32>>,
+    programs: Vec<Program>,
 }
 
-/// The rules of one type of event.
+/// The rules of one type of event, or of several of which the same is said.
 #[derive(Debug, Default)]
 struct Program {
     /// Where the first rule begins.
@@ -72,14 +77,51 @@ pub struct Extent {
     pub looks: usize,
 }
 
-/// One comparison, and where to go on.
+/// Comparisons of one column, and where to go on.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    test: u32,
-    /// The column that the comparison is in.
+    probe: Probe,
+    /// Where one of them is as asked for.
+    if_any: Target,
+    if_none: Target,
+}
+
+/// Comparisons of one column, each asked to be true or to be false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Probe {
     column: u32,
-    if_true: Target,
-    if_false: Target,
+    /// Their bits.
+    mask: u64,
+    /// Those that are asked to be false.
+    flip: u64,
+}
+
+impl Probe {
+    /// Whether one of them is as asked for.
+    fn is_any(self, is: u64) -> bool {
+        (is ^ self.flip) & self.mask != 0
+    }
+
+    /// Whether one of them is as asked for where one of `other`, or none, is; none: that is not known from it.
+    fn given(self, other: Self, is_any: bool) -> Option<bool> {
+        if self.column != other.column {
+            return None;
+        }
+        let (both, unlike) = (self.mask & other.mask, self.flip ^ other.flip);
+        if is_any {
+            let is_one = other.mask.is_power_of_two() && self.mask == other.mask;
+            return match (both == other.mask, unlike & both == 0) {
+                (true, true) => Some(true),
+                _ if is_one => Some(false),
+                _ => None,
+            };
+        }
+        match (unlike & both == 0, both == self.mask) {
+            (false, _) => Some(true),
+            (true, true) => Some(false),
+            (true, false) => None,
+        }
+    }
 }
 
 /// Where a chain goes on.
@@ -102,50 +144,73 @@ impl Default for Target {
 /// Memory of an evaluation, to be used for one event after the other.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// By column: whether its comparisons have been made.
-    is_made: Vec<bool>,
-    /// By comparison: whether it is true. Meaningful where its column has been made.
-    is_true: Vec<bool>,
+    /// The number of the present event: what columns hold of others counts no more.
+    event: u64,
+    /// By column: the event that its comparisons were last made of, and which of them are true.
+    columns: Vec<(u64, u64)>,
 }
 
 impl Scratch {
-    fn clear(&mut self, program: &Program) {
-        let clear = |flags: &mut Vec<bool>, len: usize| {
-            flags.clear();
-            flags.resize(len, false);
-        };
-        clear(&mut self.is_made, program.columns.len());
-        clear(&mut self.is_true, program.tests);
+    /// Begins an event, with so many columns.
+    fn begin(&mut self, columns: usize) {
+        self.event += 1;
+        if self.columns.len() < columns {
+            self.columns.resize(columns, (0, 0));
+        }
     }
 }
 
 impl Compiled {
     /// Compiles the rules that are on.
     pub fn new(set: &Ruleset) -> Self {
-        let mut building: Vec<Builder> = NAMES.iter().map(|_| Builder::default()).collect();
+        // What is left of rules for types of events: each condition once, and by type which ones in the set's order.
+        let mut conditions: Vec<Expr> = Vec::new();
+        let mut by_kind: Vec<Vec<(u32, usize)>> = vec![Vec::new(); NAMES.len()];
         for (place, ready) in set.rules.iter().enumerate() {
             if !ready.rule.is_enabled || !ready.can_match() {
                 continue;
             }
+            let (mut about, mut known) = (Vec::new(), FxHashMap::default());
+            tests_of_type(&ready.expr, &mut about);
             for name in ready.events.iter() {
-                let kind = event_types::find(name).and_then(|kind| building.get_mut(kind));
-                let expr = simplify(&of_type(&ready.expr, name)).expr;
-                if let Some(builder) = kind {
-                    builder.add(place as u32, expr);
+                let said: Vec<bool> = about.iter().map(|test| is_of_type(test, name)).collect();
+                let condition = *known.entry(said).or_insert_with(|| {
+                    conditions.push(implied::asked_first(simplify(&of_type(&ready.expr, name)).expr));
+                    conditions.len() - 1
+                });
+                let kind = event_types::find(name).and_then(|kind| by_kind.get_mut(kind));
+                if let Some(rules) = kind.filter(|_| !matches!(conditions[condition], Expr::Constant(false)))
+                {
+                    rules.push((place as u32, condition));
                 }
             }
         }
-        Self { programs: building.into_iter().map(Builder::finish).collect() }
+        let (mut programs, mut known) = (Vec::new(), FxHashMap::default());
+        let by_kind = by_kind.into_iter().map(|rules| {
+            if rules.is_empty() {
+                return None;
+            }
+            Some(*known.entry(rules).or_insert_with_key(|rules| {
+                let rules = rules.iter().map(|(place, condition)| (*place, &conditions[*condition]));
+                programs.push(Builder::default().program(rules));
+                programs.len() as u32 - 1
+            }))
+        });
+        Self { by_kind: by_kind.collect(), programs }
+    }
+
+    fn program(&self, kind: usize) -> Option<&Program> {
+        self.programs.get((*self.by_kind.get(kind)?)? as usize)
     }
 
     /// Whether any rule is about events of this type, by its position in [`NAMES`].
     pub fn asks_for(&self, kind: usize) -> bool {
-        self.programs.get(kind).is_some_and(Option::is_some)
+        self.program(kind).is_some()
     }
 
     /// What there is to do for an event of this type.
     pub fn extent(&self, kind: usize) -> Extent {
-        self.programs.get(kind).and_then(Option::as_ref).map_or(Extent::default(), |program| Extent {
+        self.program(kind).map_or(Extent::default(), |program| Extent {
             rules: program.rules.len(),
             comparisons: program.tests,
             looks: program.columns.len(),
@@ -173,8 +238,8 @@ impl Compiled {
         meter: M,
         mut found: impl FnMut(u32) -> bool,
     ) {
-        let Some(Some(program)) = self.programs.get(kind) else { return };
-        scratch.clear(program);
+        let Some(program) = self.program(kind) else { return };
+        scratch.begin(program.columns.len());
         let mut at = program.start;
         while at != Target::END {
             at = program.run(at, event, scratch, meter);
@@ -192,19 +257,17 @@ impl Compiled {
 impl Program {
     /// Goes on from `at` until a rule matches or all are decided.
     fn run<M: Meter>(&self, mut at: Target, event: &impl Event, scratch: &mut Scratch, meter: M) -> Target {
-        let Scratch { is_made, is_true } = scratch;
         let mut owner = None;
-        while let Some(step) = self.steps.get(at.0 as usize) {
+        while let Some(Step { probe, if_any, if_none }) = self.steps.get(at.0 as usize) {
             if M::IS_ON && owner != Some(self.owners[at.0 as usize]) {
                 owner = Some(self.owners[at.0 as usize]);
                 meter.enter(self.owners[at.0 as usize]);
             }
-            let is_made = &mut is_made[step.column as usize];
-            if !*is_made {
-                *is_made = true;
-                self.columns[step.column as usize].fill(event, is_true);
+            let (made_of, is) = &mut scratch.columns[probe.column as usize];
+            if *made_of != scratch.event {
+                (*made_of, *is) = (scratch.event, self.columns[probe.column as usize].of(event));
             }
-            at = if is_true[step.test as usize] { step.if_true } else { step.if_false };
+            at = if probe.is_any(*is) { *if_any } else { *if_none };
         }
         at
     }
@@ -217,13 +280,29 @@ pub(super) fn of_type(expr: &Expr, kind: &str) -> Expr {
         Expr::And(parts) => Expr::And(parts.iter().map(|part| of_type(part, kind)).collect()),
         Expr::Or(parts) => Expr::Or(parts.iter().map(|part| of_type(part, kind)).collect()),
         Expr::Not(inner) => Expr::Not(Box::new(of_type(inner, kind))),
-        Expr::Test(test) => match &test.left {
-            Operand::Field(reference) if reference.field.name == "evt.type" => match &test.right {
-                Right::Operand(_) => expr.clone(),
-                _ => Expr::Constant(evaluate::evaluate(expr, &OnlyType(kind))),
-            },
-            _ => expr.clone(),
-        },
+        Expr::Test(test) if asks_type(test) => Expr::Constant(is_of_type(test, kind)),
+        Expr::Test(_) => expr.clone(),
+    }
+}
+
+/// Whether a comparison is decided by the type of the event alone.
+fn asks_type(test: &Test) -> bool {
+    let is_type = matches!(&test.left, Operand::Field(reference) if reference.field.name == "evt.type");
+    is_type && !matches!(test.right, Right::Operand(_))
+}
+
+fn is_of_type(test: &Test, kind: &str) -> bool {
+    evaluate::test(test, &OnlyType(kind))
+}
+
+/// Appends the comparisons of a condition that are decided by the type of the event alone.
+fn tests_of_type<'e>(expr: &'e Expr, out: &mut Vec<&'e Test>) {
+    match expr {
+        Expr::Constant(_) => {}
+        Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| tests_of_type(part, out)),
+        Expr::Not(inner) => tests_of_type(inner, out),
+        Expr::Test(test) if asks_type(test) => out.push(test),
+        Expr::Test(_) => {}
     }
 }
 
@@ -233,98 +312,6 @@ struct OnlyType<'a>(&'a str);
 impl Event for OnlyType<'_> {
     fn visit(&self, _: &FieldRef, with: &mut dyn FnMut(Value<'_>)) {
         with(Value::Text(self.0.as_bytes()));
-    }
-}
-
-/// Makes a program.
-#[derive(Default)]
-struct Builder {
-    /// The rules' positions and conditions, in order.
-    rules: Vec<(u32, Expr)>,
-    program: Program,
-    /// Comparisons, each with its column.
-    tests: Vec<(u32, Test)>,
-    /// Comparisons by what they say, with their columns.
-    known: FxHashMap<String, (u32, u32)>,
-    /// Columns by what they look at.
-    columns: FxHashMap<String, u32>,
-}
-
-impl Builder {
-    fn add(&mut self, place: u32, expr: Expr) {
-        if !matches!(expr, Expr::Constant(false)) {
-            self.rules.push((place, expr));
-        }
-    }
-
-    /// Writes a condition's steps, the last first; returns where they begin.
-    fn chain(&mut self, expr: &Expr, if_true: Target, if_false: Target) -> Target {
-        match expr {
-            Expr::Constant(true) => if_true,
-            Expr::Constant(false) => if_false,
-            Expr::Not(inner) => self.chain(inner, if_false, if_true),
-            Expr::And(parts) => {
-                let parts = order::all(parts);
-                parts.iter().rev().fold(if_true, |next, part| self.chain(part, next, if_false))
-            }
-            Expr::Or(parts) => {
-                let parts = order::any(parts);
-                parts.iter().rev().fold(if_false, |next, part| self.chain(part, if_true, next))
-            }
-            Expr::Test(test) => {
-                let (test, column) = self.test(test);
-                let if_true = self.past(test, if_true, |step| step.if_true);
-                let if_false = self.past(test, if_false, |step| step.if_false);
-                self.program.steps.push(Step { test, column, if_true, if_false });
-                Target(self.program.steps.len() as u32 - 1)
-            }
-        }
-    }
-
-    /// Where to go on from `at`, where the outcome of `test` is known.
-    fn past(&self, test: u32, mut at: Target, known: impl Fn(&Step) -> Target) -> Target {
-        while let Some(step) = self.program.steps.get(at.0 as usize).filter(|step| step.test == test) {
-            at = known(step);
-        }
-        at
-    }
-
-    /// The number of a comparison and that of its column: equal ones have the same.
-    fn test(&mut self, test: &Test) -> (u32, u32) {
-        let what = format!("{:?} {:?} {:?} {:?}", test.left, test.operator, test.quantifier, test.right);
-        if let Some(&known) = self.known.get(&what) {
-            return known;
-        }
-        let number = self.tests.len() as u32;
-        // A comparison with another value of the event stands alone, and so does one that costs: not to be made unless
-        // it is asked for itself.
-        let looks_at = match test.right {
-            Right::Operand(_) => what.clone(),
-            _ if order::searches(test.operator) => what.clone(),
-            _ => format!("{:?}", test.left),
-        };
-        let next = self.columns.len() as u32;
-        let column = *self.columns.entry(looks_at).or_insert(next);
-        self.tests.push((column, test.clone()));
-        self.known.insert(what, (number, column));
-        (number, column)
-    }
-
-    fn finish(mut self) -> Option<Program> {
-        for (place, expr) in std::mem::take(&mut self.rules).into_iter().rev() {
-            let is_match = Target(Target::MATCH | self.program.rules.len() as u32);
-            let next = self.program.start;
-            self.program.rules.push((place, next));
-            self.program.start = self.chain(&expr, is_match, next);
-            self.program.owners.resize(self.program.steps.len(), place);
-        }
-        let mut of_columns = vec![Vec::new(); self.columns.len()];
-        for (number, (column, test)) in self.tests.iter().enumerate() {
-            of_columns[*column as usize].push((number as u32, test));
-        }
-        self.program.columns = of_columns.iter().map(|tests| Column::new(tests)).collect();
-        self.program.tests = self.tests.len();
-        (!self.program.rules.is_empty()).then_some(self.program)
     }
 }
 

@@ -84,8 +84,13 @@ pub fn evaluate(expr: &Expr, event: &impl Event) -> bool {
         Expr::And(parts) => parts.iter().all(|part| evaluate(part, event)),
         Expr::Or(parts) => parts.iter().any(|part| evaluate(part, event)),
         Expr::Not(inner) => !evaluate(inner, event),
-        Expr::Test(test) => test_of(test, event).unwrap_or(false),
+        Expr::Test(test) => self::test(test, event),
     }
+}
+
+/// Whether a comparison is true of an event.
+pub(super) fn test(test: &Test, event: &impl Event) -> bool {
+    test_of(test, event).unwrap_or(false)
 }
 
 /// None: a value is missing.

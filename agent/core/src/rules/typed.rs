@@ -1,5 +1,6 @@
 //! A condition with meaning: fields are rows of the table, literals are values of their kind.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use super::condition::{Operator, Quantifier, Transformer};
@@ -37,7 +38,7 @@ pub struct Test {
 }
 
 /// A value that an event gives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// A field.
     Field(FieldRef),
@@ -73,8 +74,14 @@ impl PartialEq for FieldRef {
 
 impl Eq for FieldRef {}
 
+impl Hash for FieldRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.place, &self.argument).hash(state);
+    }
+}
+
 /// The argument of a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Argument {
     /// A number.
     Index(u32),
@@ -83,7 +90,7 @@ pub enum Argument {
 }
 
 /// The right side of a comparison, as values of the left side's kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
     /// None: `exists`.
     Nothing,
@@ -104,7 +111,7 @@ pub enum Right {
 }
 
 /// A network: `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     /// Any address of it.
     pub address: IpAddr,

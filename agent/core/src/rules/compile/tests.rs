@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rules::chance::conditions;
 use crate::rules::evaluate::Scalar;
+use crate::rules::getters::path;
 use crate::rules::load::Source;
 use crate::rules::typed::Argument;
 
@@ -63,11 +64,13 @@ fn find(name: &str) -> usize {
 }
 
 fn leaf() -> impl Strategy<Value = String> {
-    let texts = ["a", "b", "/etc/x", "ab"];
+    let texts = ["a", "b", "/etc/x", "ab", "/etc", "/"];
     let text_field = prop::sample::select(vec![
         "proc.name",
         "proc.pname",
         "fd.name",
+        "fd.directory",
+        "fd.filename",
         "proc.aname",
         "proc.aname[2]",
         "container.id",
@@ -117,7 +120,7 @@ fn condition() -> impl Strategy<Value = String> {
 
 prop_compose! {
     fn event(kind: &'static str)(
-        texts in proptest::collection::vec(prop::option::of(prop::sample::select(vec!["a", "b", "AB", "/etc/x", "/etc/xab", ""])), 5),
+        texts in proptest::collection::vec(prop::option::of(prop::sample::select(vec!["a", "b", "AB", "/etc/x", "/etc/xab", "/etc/ab", "/b", ""])), 5),
         ancestors in proptest::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 0..3),
         types in proptest::collection::vec(prop::sample::select(vec!["a", "b"]), 0..3),
         numbers in proptest::collection::vec(prop::option::of(0_i128..4), 2),
@@ -132,6 +135,12 @@ prop_compose! {
         ]);
         for (name, value) in names.iter().zip(texts) {
             table.insert((*name).to_owned(), value.map(text).into_iter().collect());
+            if let ("fd.name", Some(value)) = (*name, value) {
+                let (directory, last) = path::split(value.as_bytes());
+                for (name, part) in [("fd.directory", directory), ("fd.filename", last)] {
+                    table.insert(name.to_owned(), vec![Scalar::Text(part.to_vec())]);
+                }
+            }
         }
         table.insert("proc.aname".to_owned(), ancestors.into_iter().map(text).collect());
         table.insert("fd.types".to_owned(), types.into_iter().map(text).collect());
@@ -165,6 +174,54 @@ proptest! {
 }
 
 #[test]
+fn there_may_be_more_comparisons_of_a_field_than_fit_a_column() {
+    let conditions: Vec<String> = (0..200)
+        .map(|number| format!("proc.name in (n{number}, all) and not proc.name = n{}", number + 1))
+        .collect();
+    let set = rules(&conditions);
+    let compiled = Compiled::new(&set);
+    assert_eq!(compiled.extent(find("open")), Extent { rules: 200, comparisons: 400, looks: 7 });
+    for name in ["n0", "n63", "n64", "n65", "n199", "n200", "all", "none"] {
+        let event = Table(HashMap::from([("proc.name".to_owned(), vec![Scalar::Text(name.into())])]));
+        assert_eq!(matches(&compiled, "open", &event), by_the_book(&set, &event), "{name}");
+    }
+}
+
+#[test]
+fn types_of_which_the_same_is_said_share_a_program() {
+    let set =
+        rules(&["evt.type in (open, openat) and proc.name = a".to_owned(), "evt.type = openat".to_owned()]);
+    let compiled = Compiled::new(&set);
+    assert_eq!(compiled.programs.len(), 2);
+    let set = rules(&["proc.name = a".to_owned()]);
+    let compiled = Compiled::new(&set);
+    assert_eq!(compiled.programs.len(), 1);
+    assert!((0..NAMES.len()).all(|kind| compiled.asks_for(kind)));
+}
+
+#[test]
+fn what_is_known_is_not_asked_again() {
+    let condition = "fd.name in (/etc/a, /etc/b) and proc.name = a";
+    let set = rules(&[
+        condition.to_owned(),
+        format!("{condition} and proc.pname = x"),
+        format!("proc.pname = y and {condition}"),
+    ]);
+    let compiled = Compiled::new(&set);
+    let program = compiled.program(find("open")).expect("a program");
+    // From each step of the first rule that decides it to the end: the others ask for the same.
+    let mut at = program.start;
+    while let Some(step) = program.steps.get(at.0 as usize).filter(|_| at != Target::END) {
+        assert!(step.if_any == Target::END || step.if_none == Target::END, "{step:?}");
+        at = if step.if_any == Target::END { step.if_none } else { step.if_any };
+        if at.0 & Target::MATCH != 0 {
+            return;
+        }
+    }
+    panic!("no way to a match");
+}
+
+#[test]
 fn the_first_match_can_end_it_and_what_is_off_is_not_there() {
     let mut set =
         rules(&["proc.name = a".to_owned(), "proc.name = b".to_owned(), "proc.name startswith a".to_owned()]);
@@ -194,10 +251,10 @@ impl Meter for &RefCell<Vec<u32>> {
 #[test]
 fn a_meter_is_told_whose_comparisons_are_made() {
     let conditions = [
-        "evt.type = open and proc.name = a and fd.name = /x",
-        "evt.type = open and proc.name = a and fd.name = /y",
+        "evt.type = open and fd.name = /x and proc.name = a",
+        "evt.type = open and fd.name = /x and proc.name = b",
         "evt.type = open",
-        "evt.type = open and fd.name != /x",
+        "evt.type = open and container.id != z",
     ];
     let set = rules(&conditions.map(str::to_owned));
     let compiled = Compiled::new(&set);
@@ -213,7 +270,7 @@ fn a_meter_is_told_whose_comparisons_are_made() {
         assert_eq!(found, by_the_book(&set, &event), "the type is not asked for");
         meter.into_inner()
     };
-    // What rule 0 found out of `proc.name` decides rule 1; rule 2 compares nothing.
+    // What rule 0 found out of `fd.name` decides rule 1; rule 2 compares nothing.
     assert_eq!(entered("b", "/y"), [0, 3]);
-    assert_eq!(entered("a", "/y"), [0, 1, 3]);
+    assert_eq!(entered("b", "/x"), [0, 1, 3]);
 }
