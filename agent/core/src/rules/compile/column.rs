@@ -90,17 +90,25 @@ impl Column {
     /// Makes all comparisons: those that are true.
     #[inline]
     pub(super) fn of(&self, event: &impl Event) -> u64 {
+        let Some(reference) = &self.reference else { return self.of_other(event) };
         let mut is = 0;
-        match (&self.reference, &self.how) {
-            (Some(reference), How::Text(_) | How::Truth(_) | How::Part(_)) => {
-                event.visit(reference, &mut |value| match (&self.how, value) {
-                    (How::Text(texts), Value::Text(text)) => is = texts.of(text),
-                    (How::Truth(truths), Value::Bool(value)) => is = truths[usize::from(value)],
-                    (How::Part(finder), Value::Text(text)) => is |= u64::from(finder.find(text).is_some()),
-                    _ => {}
-                });
-            }
-            _ => is = self.of_other(event),
+        match &self.how {
+            How::Text(texts) => event.visit(reference, &mut |value| {
+                if let Value::Text(text) = value {
+                    is = texts.of(text);
+                }
+            }),
+            How::Truth(truths) => event.visit(reference, &mut |value| {
+                if let Value::Bool(value) = value {
+                    is = truths[usize::from(value)];
+                }
+            }),
+            How::Part(finder) => event.visit(reference, &mut |value| {
+                if let Value::Text(text) = value {
+                    is |= u64::from(finder.find(text).is_some());
+                }
+            }),
+            How::Field(_) | How::Plain(_) => is = self.of_other(event),
         }
         is
     }

@@ -106,6 +106,8 @@ impl<'e> Order<'e> {
             (Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual, _) => 0.5,
             _ => truth,
         };
+        // What is usual comes last, and is not looked at where something else has decided.
+        let users = if is_usual { 1 } else { users };
         Weight { cost: look / f64::from(users) + search(test.operator), truth }
     }
 }
