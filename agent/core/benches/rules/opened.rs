@@ -93,7 +93,7 @@ impl Opened {
         };
         let named = parents.iter().filter(|name| !name.is_empty()).zip(1..);
         Self {
-            record: record(writes, file),
+            record: record(TaskKey { start_boottime: 9, tgid: 700, exec: 1 }, 0, writes, file),
             process: process(0, name, path),
             parents: named.map(|(name, level)| process(level, name, &format!("/usr/bin/{name}"))).collect(),
             workload: Workload {
@@ -138,14 +138,20 @@ impl Lineage for Opened {
 }
 
 /// `openat(AT_FDCWD, file, …) = 7`.
-fn record(writes: bool, file: &str) -> Vec<u8> {
+pub(crate) fn record(task: TaskKey, seq: u32, writes: bool, file: &str) -> Vec<u8> {
     let call = Call::openat as u8;
-    let header = Header { sensor: Sensor::Syscall as u8, op: call, cpu: 0, seq: 0, boot_ns: 1 };
-    let task = TaskKey { start_boottime: 9, tgid: 700, exec: 1 };
-    let mut bytes =
-        SyscallRecord { header, task, ret: 7, tid: 700, flags: 0, numbers: 4, creds: CallerCreds::default() }
-            .as_bytes()
-            .to_vec();
+    let header = Header { sensor: Sensor::Syscall as u8, op: call, cpu: 0, seq, boot_ns: 8_000_000_000 };
+    let mut bytes = SyscallRecord {
+        header,
+        task,
+        ret: 7,
+        tid: task.tgid,
+        flags: 0,
+        numbers: 4,
+        creds: CallerCreds::default(),
+    }
+    .as_bytes()
+    .to_vec();
     let flags = if writes { 0o101 } else { 0o2_000_000 };
     [-100_i64 as u64, 0, flags, 0o644].iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
     let mut part = |kind: PartKind, of: &[u8]| {

@@ -163,11 +163,11 @@ impl Pass {
         }
         self.flows.apply_cycle(&mut self.tcp, &mut self.finished);
         self.flows.advance(now_ns, &mut self.finished);
-        for flow in self.finished.drain(..) {
+        for flow in &self.finished {
             let process = self.processes.resolve(&flow.owner);
             let workload = self.cgroups.lookup(flow.cgroup);
-            self.aggregate.record(&flow, workload.index);
-            let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow: &flow, process } };
+            self.aggregate.record(flow, workload.index);
+            let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow, process } };
             if last < Stage::Encode {
                 black_box(&report);
                 continue;
@@ -179,6 +179,7 @@ impl Pass {
                 self.bytes += request.body.len() as u64;
             }
         }
+        self.finished.clear();
     }
 
     fn report_changes(&mut self, last: Stage) {
