@@ -7,7 +7,7 @@
 use tarsier_abi::{Header, SENSORS, Sensor};
 use zerocopy::FromBytes;
 
-use crate::event::{Body, Event, Malformed};
+use crate::event::{Event, Malformed};
 
 /// How many kinds of [`Malformed`] there are.
 const MALFORMED: usize = Malformed::ALL.len();
@@ -95,6 +95,7 @@ impl Decoder {
         result
     }
 
+    #[inline]
     fn parse<'a>(&mut self, record: &'a [u8], sequenced: bool) -> Result<Event<'a>, Malformed> {
         let (header, _) = Header::read_from_prefix(record).map_err(|_| Malformed::Short)?;
         let sensor = Sensor::try_from(header.sensor).map_err(|_| Malformed::Sensor)?;
@@ -104,8 +105,7 @@ impl Decoder {
             let arrival = row[sensor as usize].arrive(header.seq);
             self.counters.sensors[sensor as usize].count(arrival);
         }
-        let body = Body::decode(sensor, header.op, record)?;
-        Ok(Event { sensor, header, body })
+        Event::decode(sensor, header, record)
     }
 }
 

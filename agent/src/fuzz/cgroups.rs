@@ -1,9 +1,9 @@
 //! What names a workload: paths of cgroups, records about them, and the files of `/proc`.
 
+use tarsier_abi::Header;
 use tarsier_abi::cgroup::Op;
-use tarsier_abi::{Header, Sensor};
 use tarsier_core::enrich::{self, CgroupTable, Limits, owner};
-use tarsier_core::event::{Body, WorkloadKind};
+use tarsier_core::event::{WorkloadKind, cgroup};
 use zerocopy::FromBytes;
 
 use super::frames;
@@ -31,7 +31,7 @@ pub(super) fn records(input: &[u8]) {
     let mut table = CgroupTable::new(limits);
     for record in frames(input) {
         let Ok((header, _)) = Header::read_from_prefix(record) else { continue };
-        let Ok(Body::Cgroup(group)) = Body::decode(Sensor::Cgroup, header.op, record) else { continue };
+        let Ok(group) = cgroup::decode(header.op, record) else { continue };
         match group.op {
             Op::Mkdir => table.insert(group.cgroup, group.parent, group.path),
             Op::Rmdir => table.remove(group.cgroup, header.boot_ns),

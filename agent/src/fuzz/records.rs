@@ -7,7 +7,7 @@ use tarsier_abi::{Header, Sensor};
 use tarsier_core::decode::Decoder;
 use tarsier_core::encode::redact::{RedactConfig, Redactor, Scratch};
 use tarsier_core::event::exec::{self, PathForm, PathTail};
-use tarsier_core::event::{Argv, Body, Event, FlowKind, Malformed, cgroup};
+use tarsier_core::event::{Argv, Body, Event, FlowKind, Malformed, cgroup, tcp};
 use tarsier_core::flows::{Limits, Table};
 use tarsier_core::process::{self, ProcessTable};
 use zerocopy::FromBytes;
@@ -56,7 +56,7 @@ fn look_at(event: &Event<'_>) {
 /// One exec record, as it is in a ring.
 pub(super) fn exec(record: &[u8]) {
     let op = record.get(1).copied().unwrap_or_default();
-    if let Ok(Body::Exec(exec::Event::Exec(exec))) = Body::decode(Sensor::Exec, op, record) {
+    if let Ok(exec::Event::Exec(exec)) = exec::decode(op, record) {
         look_at_exec(&exec);
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn tcp(input: &[u8]) {
     let (mut flows, mut latest) = (Vec::new(), 0);
     for record in frames(input) {
         if let Ok((header, _)) = Header::read_from_prefix(record) {
-            if let Ok(Body::Tcp(event)) = Body::decode(Sensor::Tcp, header.op, record) {
+            if let Ok(event) = tcp::decode(header.op, record) {
                 latest = latest.max(header.boot_ns);
                 table.apply(&event, header.boot_ns, &mut flows);
             }

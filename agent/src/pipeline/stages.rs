@@ -93,15 +93,16 @@ impl Stages {
     /// One record of a ring. Malformed ones are counted by the decoder and skipped.
     pub(super) fn take(&mut self, record: &[u8], outlet: &mut Outlet) {
         let mut stage = Stage::Apply;
-        let caught = catch(|| match self.decoder.decode(record) {
+        // By reference: an event is some 500 bytes, and only its sensor's part of it is looked at.
+        let caught = catch(|| match &self.decoder.decode(record) {
             Ok(Event { header, body: Body::Syscall(call), .. }) => {
                 stage = Stage::Rules;
                 let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
                 if let Some(rules) = &mut self.rules {
-                    rules.syscall(&header, &call, record, tables, outlet);
+                    rules.syscall(header, call, record, tables, outlet);
                 }
             }
-            Ok(event) => self.apply(&event),
+            Ok(event) => self.apply(event),
             Err(_) => {}
         });
         self.guard.note(stage, 1, caught);
@@ -300,7 +301,7 @@ impl Stages {
     }
 
     fn report_flows(&mut self, outlet: &mut Outlet) {
-        for flow in self.finished.drain(..) {
+        for flow in &self.finished {
             let process = self.processes.resolve(&flow.owner);
             self.totals.unattributed += u64::from(process.is_none());
             match flow.kind {
@@ -310,11 +311,12 @@ impl Stages {
             // A record may claim anything; a sum that stands still is better than none.
             let bytes = flow.delta.bytes_sent.saturating_add(flow.delta.bytes_received);
             self.totals.bytes = self.totals.bytes.saturating_add(bytes);
-            let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, &flow, process));
-            self.aggregate.record(&flow, workload.index);
-            let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow: &flow, process } };
+            let workload = self.cgroups.lookup(owning_group(self.socket_cgroups, flow, process));
+            self.aggregate.record(flow, workload.index);
+            let report = Report { at_ns: flow.end_ns, workload, what: What::Flow { flow, process } };
             self.guard.note(Stage::Report, 1, catch(|| outlet.report(&report)));
         }
+        self.finished.clear();
     }
 }
 

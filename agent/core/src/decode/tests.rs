@@ -8,6 +8,7 @@ use tarsier_abi::{Header, Sensor, Tail, TaskKey};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
+use crate::event::Body;
 use crate::event::exec::{Event as ExecEvent, PathForm};
 
 const TASK: TaskKey = TaskKey { start_boottime: 77, tgid: 42, exec: 3 };

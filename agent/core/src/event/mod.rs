@@ -61,10 +61,21 @@ macro_rules! define_body {
         #[derive(Clone, Debug)]
         pub enum Body<'a> { $(#[doc = $doc] $variant($stem::Event<'a>),)+ }
 
-        impl<'a> Body<'a> {
+        impl<'a> Event<'a> {
             /// Decodes what follows the header; total on arbitrary bytes.
-            pub fn decode(sensor: Sensor, op: u8, record: &'a [u8]) -> Result<Self, Malformed> {
-                match sensor { $(Sensor::$variant => $stem::decode(op, record).map(Self::$variant),)+ }
+            ///
+            /// # Errors
+            /// If the bytes are no record of that sensor.
+            // Inlined, the event is written where the caller has it, and not copied there: it is as large as the largest.
+            #[inline]
+            pub fn decode(sensor: Sensor, header: Header, record: &'a [u8]) -> Result<Self, Malformed> {
+                let op = header.op;
+                match sensor {
+                    $(Sensor::$variant => {
+                        let body = Body::$variant($stem::decode(op, record)?);
+                        Ok(Self { sensor, header, body })
+                    })+
+                }
             }
         }
     };

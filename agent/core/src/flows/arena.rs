@@ -119,9 +119,8 @@ impl Arena {
         self.slots.get(slot as usize).map(|held| held.older).filter(|&older| older != NIL)
     }
 
-    /// Adds a life that begins at `at_ns`. Returns its slot and the next newer life of its address.
-    pub(super) fn insert(&mut self, connection: Connection, at_ns: u64) -> (u32, Option<u32>) {
-        let sock = connection.tuple.sock;
+    /// Adds a life of an address that begins at `at_ns`. Returns its slot and the next newer life of its address.
+    pub(super) fn insert(&mut self, sock: u64, at_ns: u64) -> (u32, Option<u32>) {
         let mut newer = NIL;
         let mut older = self.by_sock.get(&sock).copied().unwrap_or(NIL);
         while let Some(held) = self.slots.get(older as usize) {
@@ -131,7 +130,7 @@ impl Arena {
             newer = older;
             older = held.older;
         }
-        let slot = self.place(connection, older);
+        let slot = self.place(sock, older);
         match self.slots.get_mut(newer as usize) {
             Some(held) => held.older = slot,
             None => {
@@ -142,22 +141,24 @@ impl Arena {
         (slot, (newer != NIL).then_some(newer))
     }
 
-    fn place(&mut self, connection: Connection, older: u32) -> u32 {
+    fn place(&mut self, sock: u64, older: u32) -> u32 {
         if let Some(slot) = self.free.pop()
             && let Some(held) = self.slots.get_mut(slot as usize)
         {
-            held.connection = connection;
+            // Written where it is: a life is some 350 bytes.
+            held.connection.begin(sock);
             held.used = true;
             held.older = older;
             return slot;
         }
         let slot = self.slots.len() as u32;
+        let connection = Connection::new(sock);
         self.slots.push(Slot { connection, generation: 0, used: true, older, fresher: NIL, staler: NIL });
         slot
     }
 
-    /// Takes a life out.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Connection> {
+    /// Takes a life out. What is returned stays as it was until the next one is added.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<&mut Connection> {
         let held = self.slots.get(slot as usize).filter(|held| held.used)?;
         let (sock, older) = (held.connection.tuple.sock, held.older);
         let mut at = self.by_sock.get(&sock).copied().unwrap_or(NIL);
@@ -179,7 +180,7 @@ impl Arena {
         let held = self.slots.get_mut(slot as usize)?;
         held.used = false;
         held.generation = held.generation.wrapping_add(1);
-        Some(held.connection.clone())
+        Some(&mut held.connection)
     }
 
     /// Gives the memory of empty slots back. Lives move, in their order, to the first slots; returns where

@@ -64,6 +64,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Nothing known but the socket's address.
+    #[inline]
     pub(super) fn new(sock: u64) -> Self {
         Self {
             tuple: Tuple { sock, ..Tuple::default() },
@@ -90,6 +91,11 @@ impl Connection {
             baseline: NOTHING,
             reported: NOTHING,
         }
+    }
+
+    /// Forgets the life before: another one of this address.
+    pub(super) fn begin(&mut self, sock: u64) {
+        *self = Self::new(sock);
     }
 
     /// The first time known of this life. An owner record carries no addresses and may yet turn out
@@ -322,17 +328,20 @@ impl Connection {
     }
 
     /// The report of its end. `lost_ns` tells when a connection without close record was over at
-    /// the latest. `None`: its addresses were never told.
-    pub(super) fn closed(&mut self, lost_ns: u64) -> Option<Flow> {
+    /// the latest. `ends` are its own: without them there is nothing to report.
+    #[inline]
+    pub(super) fn closed(&self, ends: &Ends, lost_ns: u64) -> Flow {
         match self.close_ns {
-            0 => self.flow(FlowKind::Closed, lost_ns, CloseReason::Lost),
-            close_ns => self.flow(FlowKind::Closed, close_ns, self.reason()),
+            0 => self.view(ends, FlowKind::Closed, lost_ns, CloseReason::Lost),
+            close_ns => self.view(ends, FlowKind::Closed, close_ns, self.reason()),
         }
     }
 
     /// The report of a living connection.
     pub(super) fn live(&mut self, now_ns: u64) -> Option<Flow> {
-        self.flow(FlowKind::Live, now_ns, CloseReason::Closed)
+        let flow = self.peek(now_ns)?;
+        self.reported = flow.counters;
+        Some(flow)
     }
 
     /// Kernel facts: `sk_err` is ECONNRESET or, for a reset received after the peer's FIN, EPIPE.
@@ -360,19 +369,14 @@ impl Connection {
         }
     }
 
-    fn flow(&mut self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
-        let flow = self.view(kind, end_ns, reason)?;
-        self.reported = flow.counters;
-        Some(flow)
-    }
-
     /// As a report would say, without being one: `delta` stays due.
     pub(super) fn peek(&self, now_ns: u64) -> Option<Flow> {
-        self.view(FlowKind::Live, now_ns, CloseReason::Closed)
+        let ends = self.ends?;
+        Some(self.view(&ends, FlowKind::Live, now_ns, CloseReason::Closed))
     }
 
-    fn view(&self, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Option<Flow> {
-        let ends = self.ends?;
+    #[inline]
+    fn view(&self, ends: &Ends, kind: FlowKind, end_ns: u64, reason: CloseReason) -> Flow {
         let role = self.role();
         let start_seen = match role {
             Role::Server => self.established_ns != 0,
@@ -382,7 +386,7 @@ impl Connection {
         let counters = totals::since(&totals::exact(&self.last, syn), &totals::exact(&self.baseline, syn));
         let delta = totals::since(&counters, &self.reported);
         let own = &self.tuple;
-        Some(Flow {
+        Flow {
             kind,
             role,
             local: ends.local,
@@ -406,7 +410,7 @@ impl Connection {
             reason,
             errno: own.error,
             state: own.state,
-        })
+        }
     }
 }
 

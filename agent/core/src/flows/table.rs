@@ -207,7 +207,7 @@ impl Table {
         if self.is_reported(known, tuple, ends, at_ns) {
             return;
         }
-        let listener = self.listener_of(tuple, ends, at_ns);
+        let listener = listener_of(&self.listeners, tuple, ends, at_ns);
         self.update(known, tuple.sock, at_ns, out, |life| {
             life.establish(at_ns, tuple, ends, srtt_us);
             life.set_owner(listener, OwnerSource::Listener);
@@ -355,7 +355,7 @@ impl Table {
         }
         self.counts.begun += 1;
         self.listeners.forget(sock, at_ns);
-        let (slot, newer) = self.arena.insert(Connection::new(sock), at_ns);
+        let (slot, newer) = self.arena.insert(sock, at_ns);
         self.most = self.most.max(self.arena.len());
         // An owner record alone proves no other life: it may belong to this one.
         let newer = newer.and_then(|newer| self.arena.get(newer)).filter(|newer| newer.ends.is_some());
@@ -394,43 +394,44 @@ impl Table {
 
     /// Takes a life out of the table and reports it.
     pub(super) fn finish(&mut self, slot: u32, out: &mut Vec<Flow>) {
-        let Some(mut life) = self.arena.remove(slot) else { return };
+        let Self { arena, listeners, tombstones, counts, now_ns, .. } = self;
+        let Some(life) = arena.remove(slot) else { return };
         if life.is_half_open() {
-            self.counts.half_open += 1;
+            counts.half_open += 1;
             return;
         }
         if let (OwnerSource::Nobody, Some(ends)) = (life.owner_source, life.ends) {
             let since_ns = life.established_ns.max(life.seed_ns);
-            let listener = self.listener_of(&life.tuple, &ends, since_ns);
+            let listener = listener_of(listeners, &life.tuple, &ends, since_ns);
             if !listener.is_none() {
                 life.set_owner(listener, OwnerSource::Listener);
             }
         }
         // Without a close record it ended before the next life, before the sweep, or before now.
         let lost_ns = match (life.until_ns, life.gone_ns) {
-            (u64::MAX, 0) => self.now_ns,
+            (u64::MAX, 0) => *now_ns,
             (u64::MAX, gone_ns) => gone_ns,
             (until_ns, _) => until_ns.saturating_sub(1),
         };
         if !life.is_complete() {
-            self.tombstones.bury(&life, if life.close_ns != 0 { life.close_ns } else { lost_ns });
+            tombstones.bury(life, if life.close_ns != 0 { life.close_ns } else { lost_ns });
         }
-        let Some(flow) = life.closed(lost_ns) else {
-            self.counts.orphan_owners += 1;
+        let Some(ends) = life.ends else {
+            counts.orphan_owners += 1;
             return;
         };
-        self.counts.closed += 1;
-        self.counts.lost_close += u64::from(life.close_ns == 0);
-        self.counts.unknown_start += u64::from(!life.has_start());
-        self.counts.contradictions += u64::from(life.contradicts_itself());
-        out.push(flow);
+        out.push(life.closed(&ends, lost_ns));
+        counts.closed += 1;
+        counts.lost_close += u64::from(life.close_ns == 0);
+        counts.unknown_start += u64::from(!life.has_start());
+        counts.contradictions += u64::from(life.contradicts_itself());
     }
+}
 
-    /// The listener that accepted a socket, [`TaskKey::NONE`] if it was not accepted or is not known.
-    fn listener_of(&self, tuple: &Tuple, ends: &Ends, at_ns: u64) -> TaskKey {
-        if tuple.role != role::SERVER {
-            return TaskKey::NONE;
-        }
-        self.listeners.owner(tuple.net_ns, ends.local, tuple.flags & flag::MAPPED != 0, at_ns)
+/// The listener that accepted a socket, [`TaskKey::NONE`] if it was not accepted or is not known.
+fn listener_of(listeners: &Listeners, tuple: &Tuple, ends: &Ends, at_ns: u64) -> TaskKey {
+    if tuple.role != role::SERVER {
+        return TaskKey::NONE;
     }
+    listeners.owner(tuple.net_ns, ends.local, tuple.flags & flag::MAPPED != 0, at_ns)
 }
