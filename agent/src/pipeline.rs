@@ -48,7 +48,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tarsier_abi::Sensor;
 
 use crate::capture::{About, Frame, SensorAtStart, Time};
 use crate::config::Config;
@@ -433,7 +432,7 @@ fn load_options(
     let scope = config.scope.cgroup.as_ref().map(|path| hierarchy.scope(Path::new(path))).transpose()?;
     let v1_controller = hierarchy.controller.as_ref().map(|name| (name.clone(), hierarchy.id));
     let needs_calls = may_change || !wanted.calls.is_empty();
-    let sensors = config.sensors.on().filter(|sensor| *sensor != Sensor::Syscall || needs_calls);
+    let sensors = config.sensors.on().filter(|sensor| !sensor.is_for_rules() || needs_calls);
     Ok(LoadOptions {
         sensors: sensors.collect(),
         avoid: config.hooks.avoid.iter().map(|kind| (*kind).into()).collect(),

@@ -23,13 +23,13 @@ use crate::{
 };
 
 /// `AT_FDCWD`.
-const AT_FDCWD: i32 = -100;
-const AF_UNIX: u16 = 1;
+pub const AT_FDCWD: i32 = -100;
+pub const AF_UNIX: u16 = 1;
 /// Longest path of a unix socket (`sockaddr_un.sun_path`).
-const UNIX_PATH_BYTES: u32 = 108;
+pub const UNIX_PATH_BYTES: u32 = 108;
 
 /// What is kept in the capture: places whose paths are to be walked, dentry and mount of each.
-mod kept {
+pub mod kept {
     /// What the first path is relative to.
     pub const DIR: usize = 0;
     /// What the second path is relative to.
@@ -42,7 +42,7 @@ mod kept {
 
 /// Keeps the `index`th place.
 #[inline(always)]
-fn keep_place(capture: Capture, index: usize, place: Place) {
+pub fn keep_place(capture: Capture, index: usize, place: Place) {
     capture.keep(index * 2, place.dentry as u64);
     capture.keep(index * 2 + 1, place.mnt as u64);
 }
@@ -61,7 +61,7 @@ static RECIPE_OF: [Recipe; 128] = {
 
 /// Whose call it is.
 #[inline(always)]
-fn credentials(task: impl Access) -> CallerCreds {
+pub fn credentials(task: impl Access) -> CallerCreds {
     let cred = task.follow(&field::TASK_CRED);
     CallerCreds {
         // `kernel_cap_t` is two words or one of eight bytes.
@@ -191,14 +191,14 @@ fn passes(capture: Capture, task: Untyped, record: *mut SyscallRecord, ret: i64,
 
 /// The call under construction.
 #[inline(always)]
-fn op(record: *mut SyscallRecord) -> u8 {
+pub fn op(record: *mut SyscallRecord) -> u8 {
     // SAFETY: the caller's record, of which this much is written.
     unsafe { (&raw const (*record).header.op).read_volatile() }
 }
 
 /// What of the call under construction is captured.
 #[inline(always)]
-fn recipe(record: *mut SyscallRecord) -> &'static Recipe {
+pub fn recipe(record: *mut SyscallRecord) -> &'static Recipe {
     // SAFETY: within the table.
     unsafe { &*RECIPE_OF.as_ptr().add(usize::from(op(record) & 127)) }
 }
@@ -215,7 +215,7 @@ pub extern "C" fn own_path_passes(file: u64, fs: u64, alternatives: u64) -> u64 
 
 /// The arguments that are carried as numbers.
 #[inline(always)]
-fn numbers(capture: Capture, record: *mut SyscallRecord) {
+pub fn numbers(capture: Capture, record: *mut SyscallRecord) {
     let count = recipe(record).numbers;
     // SAFETY: a field of the caller's record.
     unsafe { (&raw mut (*record).numbers).write(u16::from(count)) };
@@ -311,7 +311,7 @@ fn address(capture: Capture, wanted: Address, record: *mut SyscallRecord) {
 
 /// Reads the task's memory; what cannot be read is zero.
 #[inline(always)]
-fn peek_user<T: Copy>(from: u64) -> T {
+pub fn peek_user<T: Copy>(from: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper checks the source and fills the whole value, with zeros if it must.
     unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, from as *const _) };

@@ -5,7 +5,9 @@
 
 use aya_ebpf::{
     Global,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user, bpf_probe_read_user_str},
+    helpers::generated::{
+        bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+    },
 };
 use tarsier_abi::syscall::{ARGUMENTS, PATH_BYTES, Part, PartKind, part_flag};
 
@@ -168,13 +170,51 @@ impl Capture {
         Some(self.record().wrapping_add(len + HEAD).cast())
     }
 
+    /// Whether all of it lies in the first `bytes` of its scratch.
+    #[inline(always)]
+    pub fn lies_within(self, bytes: usize) -> bool {
+        self.len().is_some_and(|len| RECORD + len <= bytes)
+    }
+
+    /// Heads the part of fixed size that begins `at` bytes behind the record's beginning: of room that was left for one. Returns where
+    /// to write it.
+    #[inline(always)]
+    pub fn at<T>(self, kind: PartKind, at: usize) -> *mut T {
+        let head = self.record().wrapping_add(at);
+        // SAFETY: the caller's room.
+        unsafe {
+            head.cast::<Part>().write_unaligned(Part {
+                kind: kind as u8,
+                flags: 0,
+                len: size_of::<T>() as u16,
+            })
+        };
+        head.wrapping_add(HEAD).cast()
+    }
+
     /// Appends a string of the task's memory; returns whether it is known not to begin with a slash.
     #[inline(always)]
     pub fn string(self, kind: PartKind, from: u64) -> bool {
+        self.text(kind, |at| {
+            // SAFETY: there are PATH_BYTES of room; the helper bounds and ends the copy.
+            unsafe { bpf_probe_read_user_str(at.cast(), PATH_BYTES as u32, from as *const _) }
+        })
+    }
+
+    /// As [`Capture::string`], of the kernel's memory.
+    #[inline(always)]
+    pub fn kernel_string(self, kind: PartKind, from: Ptr) -> bool {
+        self.text(kind, |at| {
+            // SAFETY: as above.
+            unsafe { bpf_probe_read_kernel_str(at.cast(), PATH_BYTES as u32, from.cast()) }
+        })
+    }
+
+    #[inline(always)]
+    fn text(self, kind: PartKind, read: impl FnOnce(*mut u8) -> i64) -> bool {
         let Some(len) = self.len() else { return false };
         let at = self.record().wrapping_add(len + HEAD);
-        // SAFETY: there are PATH_BYTES of room behind any length; the helper bounds and ends the copy.
-        let read = unsafe { bpf_probe_read_user_str(at.cast(), PATH_BYTES as u32, from as *const _) };
+        let read = read(at);
         let (flags, bytes) = match read {
             ..=0 => (part_flag::UNREADABLE, 0),
             // It may have ended just there.

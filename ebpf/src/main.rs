@@ -1,6 +1,6 @@
 //! The kernel side. One file per sensor in `sensors/`, each a thin entry; what they share is one
-//! file per kernel object. No program keeps state: what a record says was read from the task or
-//! the socket at that moment.
+//! file per kernel object. No program keeps state but those of io_uring, of requests that run: what a record says was read
+//! from the task or the socket at that moment.
 #![no_std]
 #![no_main]
 #![allow(unstable_features, reason = "inline assembly is not stable for this target")]
@@ -18,6 +18,7 @@ mod maps;
 mod path;
 mod process;
 mod pushed;
+mod request;
 mod sensors;
 mod sequence;
 mod sock;

@@ -1,12 +1,14 @@
 //! Every map. None is keyed by process, connection or file: there is nothing here that can fill up
-//! but the rings, and nothing that is lost with the agent.
+//! but the rings, and nothing that is lost with the agent. What is remembered of requests that run ([`REQUESTS`]) is told at once
+//! where it finds no room.
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use tarsier_abi::{
     Ledger, SCRATCH_BYTES,
+    io_uring::{PENDING, PENDING_BYTES},
     syscall::{CallTable, PATH_BYTES, PLANS, Plan},
     tcp::SweepBatch,
 };
@@ -55,6 +57,20 @@ pub static SYSCALL_GATE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Where the system call program looks at a path before it captures anything.
 #[map]
 pub static PATH_SCRATCH: PerCpuArray<[u8; 8 + PATH_BYTES + 8]> = PerCpuArray::with_max_entries(1, 0);
+
+/// For the programs of requests, which can run inside of those of system calls where tracepoints can be preempted (7.0).
+#[map]
+pub static REQUEST_SCRATCH: PerCpuArray<[u8; crate::capture::BYTES]> = PerCpuArray::with_max_entries(1, 0);
+/// As [`SYSCALL_GATE`], of that.
+#[map]
+pub static REQUEST_GATE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// As [`PATH_SCRATCH`], for requests.
+#[map]
+pub static REQUEST_PATH_SCRATCH: PerCpuArray<[u8; 8 + PATH_BYTES + 8]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is to be told of a request once it is complete: the beginning of its scratch, by ring and what the program calls it.
+#[map]
+pub static REQUESTS: HashMap<[u64; 2], [u8; PENDING_BYTES]> = HashMap::with_max_entries(PENDING as u32, 0);
 
 /// What of each system call passes; one of them holds.
 #[map]

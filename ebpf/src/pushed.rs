@@ -109,25 +109,34 @@ pub extern "C" fn end_passes(dentry: u64, alternatives: u64) -> u64 {
     Alternatives(alternatives).hold(root, tail(dentry as Ptr)).into()
 }
 
+/// What lies before a path in a scratch, so that eight bytes end wherever it does.
+pub const BEFORE: usize = 8;
+
 /// Whether a path that the task wrote passes. One that cannot be read passes, and one that is not absolute and clean: what it
 /// leads to is not its own text.
 #[inline(always)]
 pub fn written_path(alternatives: Alternatives, from: u64) -> bool {
-    /// What lies before the path, so that eight bytes end wherever it does.
-    const BEFORE: usize = 8;
     let Some(scratch) = PATH_SCRATCH.get_ptr_mut(0) else { return true };
     let text = scratch.cast::<u8>().wrapping_add(BEFORE);
     // SAFETY: the scratch has PATH_BYTES from there; the helper bounds and ends the copy.
     let read = unsafe { bpf_probe_read_user_str(text.cast(), PATH_BYTES as u32, from as *const _) };
+    path_passes(alternatives, scratch.cast(), read)
+}
+
+/// Whether a path passes that was read behind the first eight bytes of a scratch, as [`PATH_SCRATCH`] is one; `read`: with how many
+/// bytes, its NUL among them.
+#[inline(always)]
+pub fn path_passes(alternatives: Alternatives, scratch: *mut u8, read: i64) -> bool {
     if read <= 1 || read >= PATH_BYTES as i64 {
         return true;
     }
+    let text = scratch.wrapping_add(BEFORE);
     let len = (read as usize - 1) & (PATH_BYTES - 1);
     // SAFETY (each read): within the scratch; bytes need no alignment.
     let word = |at: usize| unsafe { text.wrapping_add(at).cast::<u64>().read_unaligned() };
     let head = word(0);
     // SAFETY: as above.
-    let tail = unsafe { scratch.cast::<u8>().wrapping_add(len).cast::<u64>().read_unaligned() };
+    let tail = unsafe { scratch.wrapping_add(len).cast::<u64>().read_unaligned() };
     let last = (tail >> 56) as u8;
     if head as u8 != b'/' || last == b'/' || last == b'.' {
         return true;

@@ -126,7 +126,7 @@ fn move_identities(record: &mut [u8], by_ns: u64) {
         Sensor::Fork => &[offset_of!(ForkRecord, child), offset_of!(ForkRecord, parent)],
         Sensor::Exit => &[offset_of!(ExitRecord, task), offset_of!(ExitRecord, parent)],
         Sensor::Cgroup => &[],
-        Sensor::Syscall => &[offset_of!(SyscallRecord, task)],
+        Sensor::Syscall | Sensor::IoUring => &[offset_of!(SyscallRecord, task)],
         Sensor::Tcp => match Op::try_from(op).unwrap() {
             Op::Open | Op::Listen => &[offset_of!(OpenRecord, task)],
             Op::Close => &[offset_of!(CloseRecord, task)],

@@ -78,7 +78,7 @@ fn each_kind_of_mistake() {
         ("rings: {bulk_bytes: 3MiB}", (1, 21), "not a power of two"),
         ("- a", (1, 1), "expected a map, found a list"),
         (
-            "sensors: {cgroup: false, exec: false, fork: false, exit: false, tcp: false, syscall: false}",
+            "sensors: {cgroup: false, exec: false, fork: false, exit: false, tcp: false, syscall: false, io_uring: false}",
             (1, 10),
             "every sensor is off",
         ),

@@ -48,7 +48,7 @@ fn look_at(event: &Event<'_>) {
     match &event.body {
         Body::Exec(exec::Event::Exec(exec)) => look_at_exec(exec),
         Body::Cgroup(cgroup::Event { path, .. }) => assert!(path.len() <= usize::from(u16::MAX)),
-        Body::Syscall(call) => rules::ask(call),
+        Body::Syscall(call) | Body::IoUring(call) => rules::ask(call),
         _ => {}
     }
 }

@@ -9,6 +9,7 @@ use aya::programs::{BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTra
 use tarsier_abi::syscall::Call;
 use tarsier_abi::{Entry, HookKind, Sensor};
 
+use super::calls;
 use super::hooks::{Point, RESTING, SensorState};
 use super::load::{Kernel, Wanted, types_again};
 use super::programs::{self, Target};
@@ -43,8 +44,10 @@ enum Link {
 impl Kernel {
     /// Attaches the sensors that loaded. A hook that loads but does not attach gives way to the next.
     pub fn attach(&mut self) {
-        if self.calls.is_empty() {
-            self.rest_calls();
+        for sensor in Sensor::ALL {
+            if !is_asked_for(sensor, &self.calls) {
+                self.rest(sensor);
+            }
         }
         self.attach_sensors(|_| true);
         // Only loading reads it.
@@ -58,27 +61,31 @@ impl Kernel {
     /// # Errors
     /// The kernel takes no more writes; what held before holds on.
     pub fn set_calls(&mut self, wanted: &Wanted) -> Result<(), aya::EbpfError> {
-        let had = !self.calls.is_empty();
-        if had && !wanted.calls.is_empty() {
+        let before = self.calls.clone();
+        if !before.is_empty() && !wanted.calls.is_empty() {
             self.add_returns(&wanted.calls);
         }
         self.write_calls(wanted)?;
-        match (had, !self.calls.is_empty()) {
-            (true, false) => self.rest_calls(),
-            (true, true) => {
-                if let Some(returns) = self.placed.iter_mut().find_map(Placed::returns_mut) {
-                    returns.keep(&self.calls);
-                }
+        for sensor in Sensor::ALL {
+            match (is_asked_for(sensor, &before), is_asked_for(sensor, &self.calls)) {
+                (true, false) => self.rest(sensor),
+                (false, true) => self.wake(sensor),
+                _ => {}
             }
-            (false, true) => {
-                for entry in self.sensors.iter_mut().filter(|entry| entry.is_resting()) {
-                    entry.state = Ok(());
-                }
-                self.attach_sensors(|sensor| sensor == Sensor::Syscall);
-            }
-            (false, false) => {}
+        }
+        if let Some(returns) = self.placed.iter_mut().find_map(Placed::returns_mut) {
+            returns.keep(&self.calls);
         }
         Ok(())
+    }
+
+    /// Puts a sensor back that was taken out of its place.
+    fn wake(&mut self, sensor: Sensor) {
+        let resting = |entry: &&mut SensorState| entry.sensor == sensor && entry.is_resting();
+        for entry in self.sensors.iter_mut().filter(resting) {
+            entry.state = Ok(());
+        }
+        self.attach_sensors(|other| other == sensor);
     }
 
     /// Where system calls are told by the return of their functions: puts programs at those of calls that are new. They
@@ -104,13 +111,13 @@ impl Kernel {
         self.placed.iter().find_map(Placed::returns)
     }
 
-    /// Takes the sensor of system calls out of its place, to be put back when a rule asks for one.
-    fn rest_calls(&mut self) {
-        let works = |entry: &&mut SensorState| entry.sensor == Sensor::Syscall && entry.state.is_ok();
+    /// Takes a sensor out of its place, to be put back when a rule asks for it.
+    fn rest(&mut self, sensor: Sensor) {
+        let works = |entry: &&mut SensorState| entry.sensor == sensor && entry.state.is_ok();
         for entry in self.sensors.iter_mut().filter(works) {
             entry.state = Err(RESTING.to_owned());
         }
-        self.placed.retain(|placed| placed.sensor != Sensor::Syscall);
+        self.placed.retain(|placed| placed.sensor != sensor);
     }
 
     fn attach_sensors(&mut self, which: impl Fn(Sensor) -> bool) {
@@ -195,6 +202,15 @@ impl Kernel {
         for entry in self.sensors.iter_mut().filter(|entry| entry.sensor == sensor) {
             entry.state = Err(reason.to_owned());
         }
+    }
+}
+
+/// Whether somebody wants what a sensor tells while rules are about these calls.
+fn is_asked_for(sensor: Sensor, calls: &[Call]) -> bool {
+    match sensor {
+        Sensor::Syscall => !calls.is_empty(),
+        Sensor::IoUring => calls::have_requests(calls),
+        _ => true,
     }
 }
 

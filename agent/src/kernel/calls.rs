@@ -1,5 +1,6 @@
 //! System calls by number: what the kernel side is asked to tell of.
 
+use tarsier_abi::io_uring::{OPERATIONS, REQUESTS};
 use tarsier_abi::syscall::{CALL_NUMBERS, Call, CallTable};
 
 /// Every call with its numbers: native ones, 32-bit ones. A call has several where old and new, or x86-64 and x32, differ.
@@ -138,13 +139,21 @@ const NUMBERS: &[(Call, &[u16], &[u16])] = &[];
 
 /// The table in which exactly these calls are wanted, and what of them by this plan.
 pub(super) fn table(wanted: &[Call], plan: u32) -> CallTable {
-    let mut table = CallTable { calls: [0; CALL_NUMBERS], plan };
+    let mut table = CallTable { calls: [0; CALL_NUMBERS], requests: [0; OPERATIONS], plan };
+    for (operation, call) in REQUESTS.iter().filter(|(_, call)| wanted.contains(call)) {
+        table.requests[usize::from(*operation)] = *call as u8 + 1;
+    }
     for (call, native, compat) in NUMBERS.iter().filter(|(call, ..)| wanted.contains(call)) {
         let mark = *call as u16 + 1;
         native.iter().for_each(|number| table.calls[usize::from(*number)] |= mark);
         compat.iter().for_each(|number| table.calls[usize::from(*number)] |= mark << 8);
     }
     table
+}
+
+/// Whether requests of io_uring do what one of these calls does.
+pub(super) fn have_requests(calls: &[Call]) -> bool {
+    REQUESTS.iter().any(|(_, call)| calls.contains(call))
 }
 
 /// Names that the functions of a call have, on some kernel and architecture: native and 32-bit ones, those of x32

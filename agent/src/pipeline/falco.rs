@@ -11,7 +11,7 @@ use crate::host::usage;
 use crate::ops::falco::{FalcoMetric, FalcoSnapshot};
 
 /// Those whose records rules are tried on.
-const SENSORS: [Sensor; 3] = [Sensor::Exec, Sensor::Exit, Sensor::Syscall];
+const SENSORS: [Sensor; 4] = [Sensor::Exec, Sensor::Exit, Sensor::Syscall, Sensor::IoUring];
 
 /// The numbers of now.
 pub(super) fn metrics(pipeline: &Pipeline) -> FalcoSnapshot {

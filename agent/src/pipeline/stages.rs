@@ -95,7 +95,7 @@ impl Stages {
         let mut stage = Stage::Apply;
         // By reference: an event is some 500 bytes, and only its sensor's part of it is looked at.
         let caught = catch(|| match &self.decoder.decode(record) {
-            Ok(Event { header, body: Body::Syscall(call), .. }) => {
+            Ok(Event { header, body: Body::Syscall(call) | Body::IoUring(call), .. }) => {
                 stage = Stage::Rules;
                 let tables = Tables { processes: &self.processes, cgroups: &self.cgroups };
                 if let Some(rules) = &mut self.rules {
@@ -157,7 +157,7 @@ impl Stages {
             Body::Tcp(tcp) => self.tcp.push((at_ns, *tcp)),
             Body::Cgroup(group) => self.apply_cgroup(group, at_ns),
             // What is of no table is done with by now: see `take`.
-            Body::Syscall(_) => {}
+            Body::Syscall(_) | Body::IoUring(_) => {}
             Body::Exec(_) | Body::Fork(_) | Body::Exit(_) => {
                 self.note_lost_forks(at_ns);
                 self.processes.apply(event, &mut self.changes);

@@ -34,6 +34,7 @@ macro_rules! for_each_global {
             (EXIT_HAS_GROUP_DEAD, u32, 0, "1 if `sched_process_exit` passes `group_dead` (6.18)");
             (CURRENT_IS_TYPED, u32, 0, "1 if `bpf_get_current_task_btf` exists (5.11)");
             (CAST_IS_FREE, u32, 0, "1 if `bpf_rdonly_cast` makes any address readable by plain loads (6.17): see [`CAST_TO_READABLE`](crate::CAST_TO_READABLE)");
+            (COMPLETE_HAS_CQE, u32, 0, "1 if `io_uring_complete` passes the completion by pointer (6.14), 0 if its parts");
             (SOCK_CGROUP_IS_POINTER, u32, 0, "1 if `sock_cgroup_data` holds a typed pointer (5.15), 0 if a tagged word");
             (SELF_PORT, u32, 0, "the tcp iterator shows sockets of this port in any scope: the agent's self-test; 0 = none");
             (SOCK_BOUND_BIT, u32, u32::MAX, "where `struct sock` says that the port was chosen by bind, in bits from its start; MAX = nowhere");

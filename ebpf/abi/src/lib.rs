@@ -18,6 +18,7 @@ pub mod fork;
 mod globals;
 mod header;
 mod hook;
+pub mod io_uring;
 mod ledger;
 mod offsets;
 pub mod syscall;
@@ -55,6 +56,7 @@ macro_rules! for_each_sensor {
             (exit,   Exit,   3, Priority, "a process ends: exit code or signal");
             (tcp,    Tcp,    4, Bulk,     "TCP connections: opened, established, closed, with the kernel's own counters");
             (syscall, Syscall, 5, Bulk, "system calls that rules are about, as they return");
+            (io_uring, IoUring, 6, Bulk, "the same done by requests of io_uring, as they complete");
         }
     };
 }
@@ -88,6 +90,10 @@ macro_rules! define_sensors {
             /// Whether nothing can be named without it: identity, parents and ends of processes.
             pub const fn is_core(self) -> bool {
                 matches!(self, Self::Exec | Self::Fork | Self::Exit)
+            }
+            /// Whether what it tells is for rules alone.
+            pub const fn is_for_rules(self) -> bool {
+                matches!(self, Self::Syscall | Self::IoUring)
             }
             /// What it listens to, and by which hooks it can.
             pub const fn attach(self) -> &'static [Attach] {

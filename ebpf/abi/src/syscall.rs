@@ -67,6 +67,10 @@ pub struct CallerCreds {
 pub mod flag {
     /// A 32-bit call of a 64-bit kernel.
     pub const COMPAT: u16 = 1 << 0;
+    /// No call, but a request of io_uring that does what the call does.
+    pub const REQUEST: u16 = 1 << 1;
+    /// Of a request: how it ended is not known, and it is told as if it had worked.
+    pub const OPEN_ENDED: u16 = 1 << 2;
 }
 
 /// Heads a part of a record.
@@ -115,6 +119,8 @@ pub enum PartKind {
     Address = 9,
     /// First bytes of what was sent or received.
     Data = 10,
+    /// Room that nothing was put into.
+    Nothing = 11,
 }
 
 impl TryFrom<u8> for PartKind {
@@ -131,6 +137,7 @@ impl TryFrom<u8> for PartKind {
             8 => Self::UnixPath,
             9 => Self::Address,
             10 => Self::Data,
+            11 => Self::Nothing,
             other => return Err(other),
         })
     }

@@ -4,5 +4,6 @@ mod cgroup;
 mod exec;
 mod exit;
 mod fork;
+mod io_uring;
 mod syscall;
 mod tcp;

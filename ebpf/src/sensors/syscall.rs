@@ -112,7 +112,7 @@ fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32, gate: Option<*mut u64>) {
 
 /// Writes a value and returns what was there (5.12; a kernel that has it not refuses the program).
 #[inline(always)]
-fn exchange(at: *mut u64, value: u64) -> u64 {
+pub(super) fn exchange(at: *mut u64, value: u64) -> u64 {
     let mut value = value;
     // SAFETY: the caller's live map value, aligned.
     unsafe { core::arch::asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) at) };

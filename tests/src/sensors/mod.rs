@@ -4,6 +4,7 @@ mod cgroup;
 mod exec;
 mod exit;
 mod fork;
+mod io_uring;
 mod syscall;
 mod tcp;
 
@@ -18,7 +19,8 @@ use crate::runner::{Context, Need, Test};
 
 /// Every test of a sensor.
 pub fn tests() -> Vec<Test> {
-    [exec::TESTS, fork::TESTS, exit::TESTS, cgroup::TESTS, tcp::TESTS, syscall::TESTS].concat()
+    [exec::TESTS, fork::TESTS, exit::TESTS, cgroup::TESTS, tcp::TESTS, syscall::TESTS, io_uring::TESTS]
+        .concat()
 }
 
 /// What every test here needs.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::Say;
+use super::rings::{Request, Ring};
 
 /// Numbers by name, of this machine.
 macro_rules! numbers {
@@ -45,6 +46,9 @@ const NEW: &[(&str, libc::c_long)] = &[("fchmodat2", 452)];
 /// ```text
 /// NAME ARGUMENT…     the system call of this name (or number)
 /// 32 NUMBER ARGUMENT…  the same by the 32-bit entry (x86), by number
+/// ring FLAGS           makes a ring of io_uring with these `IORING_SETUP_*`, in place of the one before
+/// request OPERATION FLAGS FD ADDRESS LENGTH OFFSET OPERATION-FLAGS
+///                      has that ring do something (`struct io_uring_sqe`); what it came to
 /// ```
 /// An argument is a number (`-100`, `0x241`, `0o644`), `"text"` (its address, ended by NUL; no blanks in it), `hex:0a00…` (the
 /// address of these bytes), `zero:N` (the address of N zeros), `inet:ADDRESS:PORT` (that of a `sockaddr_in`, 16 bytes),
@@ -70,6 +74,7 @@ struct Caller {
     /// What arguments point to, until the end, by label if it has one.
     memory: HashMap<String, Box<[u8]>>,
     pages: Vec<Low>,
+    ring: Option<Ring>,
 }
 
 impl Caller {
@@ -83,6 +88,18 @@ impl Caller {
         if let (Some(label), Some(bytes)) = (label, name.strip_prefix("hex:")) {
             self.memory.insert(label.to_owned(), of_hex(bytes)?);
             return Ok(0);
+        }
+        if name == "ring" {
+            let flags = self.argument(words.next().context("which flags?")?, false)?;
+            self.ring = Some(Ring::new(flags as u32)?);
+            return Ok(0);
+        }
+        if name == "request" {
+            let ret = self.request(words)?;
+            if let Some(label) = label {
+                self.returned.insert(label.to_owned(), ret);
+            }
+            return Ok(ret);
         }
         let is_32 = name == "32";
         if is_32 {
@@ -102,6 +119,23 @@ impl Caller {
             self.returned.insert(label.to_owned(), ret);
         }
         Ok(ret)
+    }
+
+    fn request<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> anyhow::Result<i64> {
+        let fields = words.map(|word| self.argument(word, false)).collect::<anyhow::Result<Vec<_>>>()?;
+        let [operation, flags, fd, address, len, offset, operation_flags] = fields[..] else {
+            bail!("a request has seven fields");
+        };
+        let request = Request {
+            operation: operation as u8,
+            flags: flags as u8,
+            fd: fd as i32,
+            address: address.cast_unsigned(),
+            len: len as u32,
+            offset: offset.cast_unsigned(),
+            operation_flags: operation_flags as u32,
+        };
+        self.ring.as_ref().context("no ring was made")?.run(request)
     }
 
     fn argument(&mut self, word: &str, is_low: bool) -> anyhow::Result<i64> {

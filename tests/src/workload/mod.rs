@@ -12,6 +12,7 @@ pub mod processes;
 pub mod puppet;
 pub mod races;
 pub mod reverse_shell;
+mod rings;
 pub mod sockets;
 
 use std::ffi::OsString;

@@ -150,7 +150,7 @@ impl Pass {
                 self.processes.apply(event, &mut self.changes);
                 self.report_changes(last);
             }
-            Body::Cgroup(_) | Body::Syscall(_) => {}
+            Body::Cgroup(_) | Body::Syscall(_) | Body::IoUring(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 mod image;
+pub mod io_uring;
 mod origin;
 pub mod syscall;
 pub mod tcp;

@@ -24,6 +24,10 @@ pub struct Event<'a> {
     pub ret: i64,
     /// A 32-bit call of a 64-bit kernel.
     pub is_compat: bool,
+    /// It was no call, but a request of io_uring.
+    pub is_request: bool,
+    /// How it ended is not known: `ret` is 0.
+    pub is_open_ended: bool,
     /// Whose call it was.
     pub creds: CallerCreds,
     numbers: &'a [u8],
@@ -169,6 +173,8 @@ pub fn decode(op: u8, record: &[u8]) -> Result<Event<'_>, Malformed> {
         tid: fixed.tid,
         ret: fixed.ret,
         is_compat: fixed.flags & flag::COMPAT != 0,
+        is_request: fixed.flags & flag::REQUEST != 0,
+        is_open_ended: fixed.flags & flag::OPEN_ENDED != 0,
         creds: fixed.creds,
         numbers,
         path: None,
@@ -226,6 +232,7 @@ impl<'a> Event<'a> {
             }
             PartKind::Address => self.address = Some(bytes),
             PartKind::Data => self.data = Some(bytes),
+            PartKind::Nothing => {}
         }
         Ok(())
     }

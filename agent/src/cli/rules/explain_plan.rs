@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tarsier_abi::Sensor;
+use tarsier_abi::io_uring::REQUESTS;
 use tarsier_abi::syscall::{ALTERNATIVES, Call};
 use tarsier_core::rules::compile::Extent;
 use tarsier_core::rules::event_types::{NAMES, find};
@@ -69,6 +70,11 @@ const SHOWN: usize = 4;
 /// Longest text of a comparison that is printed for people, in characters.
 const WIDTH: usize = 72;
 
+/// Whether a request of io_uring does what this call does.
+fn has_request(call: Call) -> bool {
+    REQUESTS.iter().any(|(_, same)| *same == call)
+}
+
 impl<'a> Explained<'a> {
     fn new(config: &'a Config, active: &'a Active, sources: &'a [Source<'a>]) -> Self {
         Self { config, active, sources, calls: explain(&active.set, &active.plan()) }
@@ -94,9 +100,15 @@ impl<'a> Explained<'a> {
         match sensor {
             Sensor::Exec => self.about(What::Exec.name()),
             Sensor::Exit => self.about(What::Exit { status: 0 }.name()),
-            Sensor::Syscall => {
-                let mut all: Vec<usize> =
-                    self.calls.iter().flat_map(|told| &told.rules).map(|asking| asking.rule).collect();
+            Sensor::Syscall | Sensor::IoUring => {
+                let is_told = |told: &&Told| sensor == Sensor::Syscall || has_request(told.call);
+                let mut all: Vec<usize> = self
+                    .calls
+                    .iter()
+                    .filter(is_told)
+                    .flat_map(|told| &told.rules)
+                    .map(|asking| asking.rule)
+                    .collect();
                 all.sort_unstable();
                 all.dedup();
                 all
@@ -111,7 +123,10 @@ impl<'a> Explained<'a> {
         match sensor {
             _ if !is_on => (false, "off in the configuration"),
             Sensor::Syscall if self.calls.is_empty() => (false, "no rule is about a system call"),
-            Sensor::Syscall => (true, "for rules alone"),
+            Sensor::IoUring if self.asking(sensor).is_empty() => {
+                (false, "no rule is about what its requests do")
+            }
+            Sensor::Syscall | Sensor::IoUring => (true, "for rules alone"),
             Sensor::Tcp => (true, "for flows, not for rules"),
             _ => (true, "always: whose doing an event is"),
         }

@@ -1,5 +1,7 @@
 //! What is wanted of system calls: which, and what rules can be about.
 
+use crate::io_uring::OPERATIONS;
+
 /// Numbers of system calls are smaller: those of x86-64 itself up to 470 (6.17), those of x32 alone from 512 to 547.
 pub const CALL_NUMBERS: usize = 576;
 /// Set in the number of an x32 call (`__X32_SYSCALL_BIT`), which is else that of x86-64.
@@ -12,6 +14,8 @@ pub const X32_BIT: u32 = 0x4000_0000;
 pub struct CallTable {
     /// By number.
     pub calls: [u16; CALL_NUMBERS],
+    /// By operation of io_uring, likewise.
+    pub requests: [u8; OPERATIONS],
     /// Which of the [`PLANS`] holds.
     pub plan: u32,
 }
