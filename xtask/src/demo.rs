@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::dist::Binaries;
 use crate::install::{self, Consent};
 use crate::peers::{self, Peers};
 use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
@@ -44,19 +45,26 @@ pub(crate) fn command(consent: Consent, with_backend: bool) -> Result<()> {
     };
     say("building the agent and the workload (release; some minutes when cold)");
     run(cargo().args(["build", "--locked", "--release", "--bins", "-p", "tarsier", "-p", "tarsier-tests"]))?;
+    let built = target_dir().join("release");
+    show(&Binaries { agent: built.join("tarsier"), itest: built.join("tarsier-itest") }, peers.as_ref())
+}
+
+/// The demonstration with these binaries; an error if one of its promises is not kept.
+pub(crate) fn show(binaries: &Binaries, peers: Option<&Peers>) -> Result<()> {
     let folder = target_dir().join("demo");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let cgroup = Cgroup::new("demo")?;
-    let backend = peers.map(|peers| Backend::start(&peers, &folder)).transpose()?;
-    let mut agent = Agent::start(&cgroup, backend.is_some())?;
+    let scene = Scene { cgroup: &cgroup, itest: &binaries.itest };
+    let backend = peers.map(|peers| Backend::start(peers, &folder)).transpose()?;
+    let mut agent = Agent::start(&binaries.agent, &cgroup, backend.is_some())?;
     for round in 1..=ROUNDS {
         say(&format!(
             "workload, round {round} of {ROUNDS}: processes, a client and a server, a failing connect"
         ));
-        workload(&cgroup, &folder)?;
+        scene.workload(&folder)?;
     }
     say("a shell that somebody else types into, by a connection of its own: what an attacker wants to have");
-    let answer = reverse_shell(&cgroup)?;
+    let answer = scene.reverse_shell()?;
     println!("    at the other end `id` says: {answer}");
     let alert = agent.alert()?;
     agent.stop()?;
@@ -118,8 +126,8 @@ struct Agent {
 
 impl Agent {
     /// Starts the agent on the cgroup and waits until its sensors are attached.
-    fn start(cgroup: &Cgroup, with_backend: bool) -> Result<Self> {
-        let mut command = Command::new(target_dir().join("release/tarsier"));
+    fn start(agent: &Path, cgroup: &Cgroup, with_backend: bool) -> Result<Self> {
+        let mut command = Command::new(agent);
         command.args([
             "run",
             "--output",
@@ -147,7 +155,7 @@ impl Agent {
             match log.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.contains(READY) => break,
                 Ok(_) => {}
-                Err(_) => bail!("the agent did not become ready: `target/release/tarsier doctor` says why"),
+                Err(_) => bail!("the agent did not become ready: `{} doctor` says why", agent.display()),
             }
         }
         Ok(Self { running, told })
@@ -187,43 +195,51 @@ fn lines_of(stream: impl Read + Send + 'static, show: fn(&str)) -> Receiver<Stri
     receiver
 }
 
-/// Runs the workload inside the cgroup; what it did goes to a file, since the agent tells it here.
-fn workload(cgroup: &Cgroup, folder: &Path) -> Result<()> {
-    let record = File::options().create(true).append(true).open(folder.join("workload.ndjson"))?;
-    run(inside(cgroup, &["demo"]).stdout(record))
+/// Where the workload runs.
+struct Scene<'a> {
+    cgroup: &'a Cgroup,
+    itest: &'a Path,
 }
 
-/// A workload inside the cgroup.
-fn inside(cgroup: &Cgroup, words: &[&str]) -> Command {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && shift && exec \"$@\"", "demo"]);
-    command.arg(&cgroup.0).arg(target_dir().join("release/tarsier-itest")).arg("workload").args(words);
-    command
-}
-
-/// Has a process of the cgroup connect to here and become a shell that obeys us; returns what `id` says there.
-fn reverse_shell(cgroup: &Cgroup) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("listening on the loopback")?;
-    let address = listener.local_addr()?.to_string();
-    let (sender, answer) = channel();
-    std::thread::spawn(move || {
-        let talk = || -> Result<String> {
-            let (mut stream, _) = listener.accept()?;
-            stream.write_all(b"id; exit\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer.trim().to_owned())
-        };
-        // Nobody waits for it if the shell did not start.
-        let _ = sender.send(talk());
-    });
-    let child = inside(cgroup, &["reverse-shell", &address]).stdin(Stdio::null()).spawn();
-    let mut shell = Running(child.context("starting the shell")?);
-    let status = wait(&mut shell.0, STOP)?.context("the shell does not end")?;
-    if !status.success() {
-        bail!("the shell failed: {status}");
+impl Scene<'_> {
+    /// Runs the workload inside the cgroup; what it did goes to a file, since the agent tells it here.
+    fn workload(&self, folder: &Path) -> Result<()> {
+        let record = File::options().create(true).append(true).open(folder.join("workload.ndjson"))?;
+        run(self.inside(&["demo"]).stdout(record))
     }
-    answer.recv_timeout(STOP).context("nobody connected")?
+
+    /// A workload inside the cgroup.
+    fn inside(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 0 > \"$1/cgroup.procs\" && shift && exec \"$@\"", "demo"]);
+        command.arg(&self.cgroup.0).arg(self.itest).arg("workload").args(words);
+        command
+    }
+
+    /// Has a process of the cgroup connect to here and become a shell that obeys us; returns what `id` says there.
+    fn reverse_shell(&self) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("listening on the loopback")?;
+        let address = listener.local_addr()?.to_string();
+        let (sender, answer) = channel();
+        std::thread::spawn(move || {
+            let talk = || -> Result<String> {
+                let (mut stream, _) = listener.accept()?;
+                stream.write_all(b"id; exit\n")?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer)?;
+                Ok(answer.trim().to_owned())
+            };
+            // Nobody waits for it if the shell did not start.
+            let _ = sender.send(talk());
+        });
+        let child = self.inside(&["reverse-shell", &address]).stdin(Stdio::null()).spawn();
+        let mut shell = Running(child.context("starting the shell")?);
+        let status = wait(&mut shell.0, STOP)?.context("the shell does not end")?;
+        if !status.success() {
+            bail!("the shell failed: {status}");
+        }
+        answer.recv_timeout(STOP).context("nobody connected")?
+    }
 }
 
 /// A Collector that keeps what it gets in a file and hands traces on to Jaeger.

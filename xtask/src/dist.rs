@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::install::{self, Consent};
-use crate::shell::{cargo, run, say, target_dir};
+use crate::shell::{cargo, run, say, target_dir, workspace};
 
 /// The release binary is at most this big.
 const SIZE_LIMIT: u64 = 20 << 20;
@@ -36,7 +36,30 @@ pub(crate) fn dist(consent: Consent) -> Result<PathBuf> {
         .with_context(|| format!("copying {} to {}", built.display(), path.display()))?;
     let size = prove(&path)?;
     say(&format!("{}: one static file, stripped, {:.1} MB", path.display(), size as f64 / 1e6));
+    let rules = pack(&folder)?;
+    say(&format!("{}: {rules} files of our own rules", folder.join("rules").display()));
     Ok(path)
+}
+
+/// Puts our own rules beside the binary, without their tests; how many files.
+fn pack(folder: &Path) -> Result<usize> {
+    let (from, to) = (workspace().join("deploy/rules"), folder.join("rules"));
+    if to.exists() {
+        std::fs::remove_dir_all(&to).with_context(|| format!("emptying {}", to.display()))?;
+    }
+    std::fs::create_dir(&to).with_context(|| format!("making {}", to.display()))?;
+    let mut count = 0;
+    for entry in std::fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !name.ends_with(".test.yaml") {
+            std::fs::copy(from.join(&name), to.join(&name)).with_context(|| format!("copying {name}"))?;
+            count += 1;
+        }
+    }
+    if count == 0 {
+        bail!("{} has no rules", from.display());
+    }
+    Ok(count)
 }
 
 /// The test binary beside the shipped agent.

@@ -49,7 +49,7 @@ cargo xtask COMMAND [--yes]
   fuzz [TARGET]… [--for 60s] [--seed N] [--keep]
                       libFuzzer on the targets of agent/src/fuzz (default: all); --keep: inputs that reach
                       new code go to tests/fuzz
-  dist                the release binary, target/dist/tarsier: one static file
+  dist                the release binary, target/dist/tarsier: one static file; our own rules beside it
   vm [--kernel NAME] [--filter TEXT]
                       the kernel tests in a QEMU guest (default: 6.1); names: tests/kernels.toml
   corpus [NAME]…      record tests/captures/ anew, on this kernel and in a guest of each other one

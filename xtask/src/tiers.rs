@@ -12,7 +12,7 @@ use crate::dist::Binaries;
 use crate::install::{self, Consent};
 use crate::results::Results;
 use crate::shell::{cargo, is_root, run, say, target_dir, workspace};
-use crate::{dist, ebpf, fuzz, guests, kernels, peers, tidy};
+use crate::{demo, dist, ebpf, fuzz, guests, kernels, peers, tidy};
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,12 @@ fn kernel_tiers(report: &mut Report, consent: Consent, reach: Reach, binaries: O
         with(&|binaries| match native_gap() {
             Some(gap) => Ok(Outcome::NotRun(gap)),
             None => falco_rules(consent, binaries),
+        })
+    });
+    report.tier("the demonstration", || {
+        with(&|binaries| match native_gap() {
+            Some(gap) => Ok(Outcome::NotRun(gap)),
+            None => demo::show(binaries, None).map(|()| one_each(1, 0)),
         })
     });
     report.tier("kernel: guests", || {
