@@ -32,13 +32,23 @@ fn captures() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// What the command prints, with an empty environment, as JSON lines.
-fn lines(path: &Path) -> Vec<u8> {
+/// What the command prints, with an empty environment.
+fn replay(path: &Path, more: &[&str]) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarsier"));
-    command.args(["replay", path.to_str().unwrap(), "--output", "json"]).env_clear().stdin(Stdio::null());
+    command.args(["replay", path.to_str().unwrap()]).args(more).env_clear().stdin(Stdio::null());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// Its JSON lines.
+fn lines(path: &Path) -> Vec<u8> {
+    replay(path, &["--output", "json"])
+}
+
+/// Its alerts, of the rules that it was recorded with.
+fn alerts(path: &Path) -> Vec<u8> {
+    replay(path, &["--rules", folder().join("rules.yaml").to_str().unwrap()])
 }
 
 /// Every request, in order: its signal, its items, its bytes.
@@ -105,6 +115,25 @@ fn captures_of_every_kernel_say_what_they_said() {
         }
     }
     golden("digests.txt", digests.as_bytes());
+}
+
+#[test]
+fn calls_of_every_kernel_are_alerted_of_alike() {
+    let whole = alerts(&folder().join(format!("{WHOLE}.tarsier")));
+    golden(&format!("{WHOLE}.alerts.txt"), &whole);
+    // But for when it was, and from which port.
+    let alike = |alerts: Vec<u8>| {
+        let text = String::from_utf8(alerts).unwrap();
+        let word = |word: &str| word.split_once("->").map_or(word, |(_, to)| to).to_owned();
+        let line = |line: &str| line.split(' ').skip(1).map(word).collect::<Vec<_>>();
+        text.lines().map(line).collect::<Vec<_>>()
+    };
+    let whole = alike(whole);
+    assert!(whole.len() > 10, "{whole:?}");
+    // The benchmark's capture is older than its rules: it stays, so that figures compare.
+    for (name, path) in captures().into_iter().filter(|(name, _)| name != "bench") {
+        assert_eq!(alike(alerts(&path)), whole, "{name}");
+    }
 }
 
 #[test]

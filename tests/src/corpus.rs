@@ -24,6 +24,36 @@ const CONTAINERS: [&str; 2] = [
     "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b2c3d_4e5f_6071_8293_a4b5c6d7e8f9.slice/cri-containerd-c0ffee62d7b0a8e45c1d2e3f4a5b6c7d8e9f00112233445566778899aabbccdd.scope",
 ];
 
+/// What the capture is recorded with, so that it holds system calls.
+const RULES: &str = include_str!("../captures/rules.yaml");
+/// Calls that its rules are about, and beside each one that they are not.
+const CALLS: &[&str] = &[
+    "kept=openat -100 \"/tmp/tarsier-corpus/secret\" 0 0",
+    "openat -100 \"/tmp/tarsier-corpus/itest\" 0 0",
+    "openat -100 \"/tmp/tarsier-corpus/secret.not-there\" 0 0",
+    "openat2 -100 \"/tmp/../tmp/tarsier-corpus/./secret\" how:0:0 24",
+    "folder=openat -100 \"/tmp/tarsier-corpus\" 0o200000 0",
+    "openat @folder \"secret\" 0 0",
+    "fchmod @kept 0o4600",
+    "fchmod @kept 0o600",
+    "linkat -100 \"/tmp/tarsier-corpus/secret\" -100 \"/tmp/tarsier-corpus/new.link\" 0",
+    "symlinkat \"secret\" -100 \"/tmp/tarsier-corpus/new.symlink\"",
+    "renameat2 -100 \"/tmp/tarsier-corpus/new.link\" -100 \"/tmp/tarsier-corpus/new.name\" 0",
+    "renameat2 -100 \"/tmp/tarsier-corpus/new.name\" -100 \"/tmp/tarsier-corpus/old.name\" 0",
+    "unlinkat -100 \"/tmp/tarsier-corpus/new.symlink\" 0",
+    "unlinkat -100 \"/tmp/tarsier-corpus/new.symlink\" 0",
+    "unlinkat -100 \"/tmp/tarsier-corpus/old.name\" 0",
+    "memfd_create \"corpus\" 1",
+    "memfd_create \"other\" 1",
+    "tcp=socket 2 1 0",
+    "connect @tcp inet:127.0.0.1:9 16",
+    "udp=socket 2 2 0",
+    "connect @udp inet:127.0.0.1:9 16",
+    "connect @udp inet:127.0.0.1:7 16",
+    "execve \"/tmp/tarsier-corpus/no/such\" 0 0",
+    "execve \"/no/such\" 0 0",
+];
+
 /// How much work is captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -52,13 +82,17 @@ pub fn record(context: &Context, size: Size) -> anyhow::Result<Vec<u8>> {
     fs::copy(&context.itest, &itest).context("copying the test binary")?;
     let studio = Studio::new("corpus")?;
     let config = place.0.join("tarsier.yaml");
-    // Live connections are printed, so that the sweep can be waited for.
-    fs::write(&config, "flows: {interval: 1s}\noutput: {live: true}\n")?;
+    // Live connections are printed, so that the sweep can be waited for; the hook on all calls is the same on every kernel.
+    fs::write(&config, "flows: {interval: 1s}\noutput: {live: true}\nhooks: {avoid: [fexit]}\n")?;
+    let rules = place.0.join("rules.yaml");
+    fs::write(&rules, RULES)?;
+    fs::write(place.0.join("secret"), "nothing")?;
     let work = Work { itest: &itest, studio: &studio };
     let mut held = work.hold()?;
     held.say("send 1000")?;
-    let config = config.to_str().context("a path of ours is text")?;
-    let recorder = studio.record(context, &["--anonymous", "--config", config])?;
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path of ours is text");
+    let (config, rules) = (text(&config)?, text(&rules)?);
+    let recorder = studio.record(context, &["--anonymous", "--config", &config, "--rules", &rules])?;
     let (capture, lines) = (recorder.capture.clone(), recorder.lines.clone());
     work.small()?;
     held.say("send 5000")?;
@@ -134,8 +168,10 @@ impl Work<'_> {
         }
         // Ends with the code of the program that its thread starts.
         exit::wait(&mut self.command(own, &["workload", "thread-exec"])?.spawn()?, ARRIVAL)?;
+        self.run(own, &[&["calls"], CALLS].concat())?;
         for container in CONTAINERS {
             let group = self.studio.cgroup.below(container)?;
+            self.run(&group, &[&["calls"], &CALLS[..2]].concat())?;
             self.run(&group, &["processes", "--count", "2", "--marker", "inside"])?;
             self.run(&group, &["connections", "--count", "2"])?;
         }

@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tarsier_abi::Need;
 use tarsier_core::decode::Decoder;
+use tarsier_core::event::Body;
 
 use super::{TARGETS, capture, frames, seeds};
 use crate::export::Signal;
@@ -74,7 +75,7 @@ fn seeds_are_fresh() {
         }
     }
     let mut decoder = Decoder::new(1024);
-    let mut records = 0;
+    let (mut records, mut calls) = (0, 0);
     for entry in fs::read_dir(corpus().join("decode")).expect("the corpus") {
         let path = entry.expect("listable").path();
         if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seed-")) {
@@ -84,9 +85,10 @@ fn seeds_are_fresh() {
             let decoded = decoder.decode(record);
             assert!(decoded.is_ok(), "{}: {decoded:?}", path.display());
             records += 1;
+            calls += usize::from(decoded.is_ok_and(|event| matches!(event.body, Body::Syscall(_))));
         }
     }
-    assert!(records > 20, "{records} records");
+    assert!(records > 20 && calls > 20, "{records} records, {calls} of system calls");
 }
 
 /// `btf/seed-native` is `/sys/kernel/btf/vmlinux` of a 6.18 kernel, cut down to what the agent looks up.
