@@ -273,6 +273,11 @@ fn of_descriptor(capture: Capture, file: Ptr, fd: i32) -> bool {
     if let Some(out) = capture.fixed(PartKind::Socket) {
         descriptor::socket_facts(sock, fd, out);
     }
+    if descriptor::is_connected(sock)
+        && let Some(out) = capture.fixed(PartKind::Connection)
+    {
+        descriptor::connection_facts(sock, out);
+    }
     if descriptor::family(sock) == AF_UNIX {
         let (name, len) = descriptor::unix_name(sock);
         if len != 0 {

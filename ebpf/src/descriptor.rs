@@ -2,7 +2,8 @@
 
 use tarsier_abi::{
     ABSENT,
-    syscall::{FileFacts, SocketFacts, file_flag, socket_flag},
+    syscall::{ConnectionFacts, FileFacts, SocketFacts, file_flag, socket_flag},
+    tcp::{role, state},
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     kernel::{Ptr, SOCK_BOUND_BIT, field},
     path::Place,
     process::{self, OVERLAYFS_MAGIC},
-    sequence,
+    sequence::{self, Identity, Sent},
     sock::AF_INET6,
 };
 
@@ -134,6 +135,43 @@ pub fn socket_facts(sock: Ptr, fd: i32, out: *mut SocketFacts) {
         (&raw mut (*out).state).write(at.read(&field::SOCK_STATE));
         (&raw mut (*out).flags).write(flags);
         (&raw mut (*out).fd).write(fd);
+    }
+}
+
+/// Whether a socket is one of TCP that has been established and is open still, in this kernel's words.
+#[inline(always)]
+pub fn is_connected(sock: Ptr) -> bool {
+    const STREAM: u16 = 1;
+    const TCP: u16 = 6;
+    const AF_INET: u16 = 2;
+    const CONNECTED: u32 = 1 << state::ESTABLISHED
+        | 1 << state::FIN_WAIT1
+        | 1 << state::FIN_WAIT2
+        | 1 << state::CLOSING
+        | 1 << state::CLOSE_WAIT
+        | 1 << state::LAST_ACK;
+    let at = Untyped(sock);
+    let family = family(sock);
+    field::TCP_SND_UNA.load() != ABSENT
+        && (family == AF_INET || family == AF_INET6)
+        && at.read::<u16>(&field::SOCK_TYPE) == STREAM
+        && at.read::<u16>(&field::SOCK_PROTOCOL) == TCP
+        && CONNECTED >> (at.read::<u8>(&field::SOCK_STATE) & 31) & 1 != 0
+}
+
+/// Writes what names a connection. Nobody holds its lock here: what was not the same before and after is no name.
+#[inline(always)]
+pub fn connection_facts(sock: Ptr, out: *mut ConnectionFacts) {
+    let at = Untyped(sock);
+    let identity = Identity::read(at);
+    let sent = Sent::read(at, identity.base, || at.read(&field::SOCK_STATE));
+    let proven = sent.role(at);
+    let role = if Identity::read(at).is(&identity) { proven } else { role::UNKNOWN };
+    // SAFETY (each write): the caller's room, in which a field is as aligned as its type says.
+    unsafe {
+        (&raw mut (*out).base).write(identity.base);
+        (&raw mut (*out).isn_peer).write(identity.peer);
+        (&raw mut (*out).role).write(role.into());
     }
 }
 

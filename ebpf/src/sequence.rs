@@ -94,7 +94,7 @@ impl Sent {
     /// Who connected, as these numbers prove it. A byte counted twice looks as a missing SYN, so there is
     /// a second witness: an accepted socket is a copy of its listener, and still has its backlog.
     #[inline(always)]
-    pub fn role(self, sock: Typed) -> u8 {
+    pub fn role(self, sock: impl Access) -> u8 {
         match (self.extra, was_listener(sock)) {
             (1, false) => role::CLIENT,
             (0, true) => role::SERVER,
@@ -105,7 +105,7 @@ impl Sent {
 
 /// Whether the socket is a copy of a listener with a backlog (`sk_clone_lock` copies it), or was one.
 #[inline(always)]
-pub fn was_listener(sock: Typed) -> bool {
+pub fn was_listener(sock: impl Access) -> bool {
     sock.read::<u32>(&field::SOCK_MAX_BACKLOG) != 0
 }
 

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tarsier_core::event::alert::{Alert, Priority, TraceContext};
+use tarsier_core::event::alert::{Alert, Priority};
+use tarsier_core::event::syscall::Connection;
 use tarsier_core::event::{Process, Workload};
 use tarsier_core::rules::evaluate::Event;
 use tarsier_core::rules::feeds::Feeds;
@@ -125,8 +126,8 @@ pub(super) struct Match<'a, E> {
     pub(super) workload: &'a Workload,
     /// The process that did it, if known.
     pub(super) process: Option<&'a Process>,
-    /// The trace and span that the process was in, if known.
-    pub(super) trace: Option<TraceContext>,
+    /// The TCP connection that it is about, whose span the alert is told with.
+    pub(super) connection: Option<Connection>,
 }
 
 impl Alerts {
@@ -261,7 +262,7 @@ impl Alerts {
             suppressed,
             workload: found.workload,
             process: found.process,
-            trace: found.trace,
+            trace: found.connection.and_then(|connection| outlet.span_of(&connection)),
         });
     }
 

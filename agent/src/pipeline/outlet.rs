@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use tarsier_core::encode::ids::FlowIds;
 use tarsier_core::encode::redact::{RedactConfig, Redactor};
 use tarsier_core::encode::{Attributes, Clock, Encoded, LogsEncoder, MetricsEncoder, TracesEncoder};
-use tarsier_core::event::alert::Alert;
+use tarsier_core::event::alert::{Alert, TraceContext};
+use tarsier_core::event::syscall::Connection;
 use tarsier_core::event::{FlowKind, Report, What};
 
 use super::engine::Surroundings;
@@ -275,6 +276,12 @@ impl Outlet {
             let full = self.logs.push_alert(alert, self.clock);
             self.encoded(Signal::Logs, full);
         }
+    }
+
+    /// The ids that the span of a connection has, or will have once it is closed: they follow from the connection.
+    pub(super) fn span_of(&self, connection: &Connection) -> Option<TraceContext> {
+        let ids = self.ids.of_pair(connection.isn, connection.role)?;
+        Some(TraceContext { trace_id: ids.trace, span_id: ids.span })
     }
 
     /// A time on the boot clock as ns since 1970.

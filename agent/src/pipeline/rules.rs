@@ -233,7 +233,7 @@ impl Rules {
     pub(super) fn stated(&mut self, event: &Stated, tables: Tables<'_>, outlet: &mut Outlet) {
         self.events += 1;
         let (number, workload) = (self.events, tables.cgroups.lookup(0));
-        let found = Match { event, at_ns: 0, number, workload, process: None, trace: None };
+        let found = Match { event, at_ns: 0, number, workload, process: None, connection: None };
         self.finder.find(&self.active, &mut self.alerts, event.kinds(), event);
         for place in self.finder.show(event.kinds(), event) {
             self.alerts.matched(*place, &found, outlet);
@@ -290,7 +290,8 @@ impl Rules {
         let here = self.known.at(workload, false);
         let facts = Facts { lookups: &here, ..facts };
         (self.events, self.first_unix_ns) = (number, first_unix_ns);
-        let found = Match { event: &facts, at_ns: boot_ns, number, workload, process, trace: None };
+        let connection = facts.connection();
+        let found = Match { event: &facts, at_ns: boot_ns, number, workload, process, connection };
         for place in self.finder.show(types, &facts) {
             self.alerts.matched(*place, &found, outlet);
         }

@@ -121,6 +121,8 @@ pub enum PartKind {
     Data = 10,
     /// Room that nothing was put into.
     Nothing = 11,
+    /// [`ConnectionFacts`] of that socket, if it is one of TCP that is connected.
+    Connection = 12,
 }
 
 impl TryFrom<u8> for PartKind {
@@ -138,6 +140,7 @@ impl TryFrom<u8> for PartKind {
             9 => Self::Address,
             10 => Self::Data,
             11 => Self::Nothing,
+            12 => Self::Connection,
             other => return Err(other),
         })
     }
@@ -202,6 +205,18 @@ pub struct SocketFacts {
     pub fd: i32,
 }
 
+/// What names a TCP connection at both of its ends, as [`Tuple`](crate::tcp::Tuple) has it: its sequence numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ConnectionFacts {
+    /// `snd_una − bytes_acked`.
+    pub base: u32,
+    /// The peer's initial sequence number.
+    pub isn_peer: u32,
+    /// See [`role`](crate::tcp::role); unknown too if the socket changed while it was read.
+    pub role: u32,
+}
+
 /// Bits of [`SocketFacts::flags`].
 pub mod socket_flag {
     /// It was accepted: a copy of its listener.
@@ -222,4 +237,5 @@ pub const ARGUMENTS: usize = 6;
 const _: () = {
     assert!(size_of::<SyscallRecord>() == 80 && size_of::<Part>() == 4);
     assert!(size_of::<FileFacts>() == 32 && size_of::<SocketFacts>() == 48);
+    assert!(size_of::<ConnectionFacts>() == 12);
 };

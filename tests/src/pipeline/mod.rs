@@ -1,5 +1,6 @@
 //! What the agent as a whole promises: everything once, nothing lost without a trace, a clean end.
 
+mod alert_spans;
 mod budget;
 mod capture;
 mod channels;
@@ -37,6 +38,7 @@ pub fn tests() -> Vec<Test> {
         channels::TESTS,
         top::TESTS,
         rule_fields::TESTS,
+        alert_spans::TESTS,
         reload::TESTS,
         replayed_alerts::TESTS,
         // The last one: it changes the kernel for good.

@@ -89,7 +89,7 @@ pub struct Alert<'a> {
     pub workload: &'a Workload,
     /// The process that did it, if known.
     pub process: Option<&'a Process>,
-    /// The trace and span that the process was in, if known.
+    /// The span of what it is about, if there is or will be one: that of a connection.
     pub trace: Option<TraceContext>,
 }
 
@@ -119,7 +119,7 @@ pub enum OutputValue {
     List(Vec<OutputValue>),
 }
 
-/// Where in a trace a process was, as W3C trace context has it.
+/// A span of a trace, as W3C trace context names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// Not all zero.

@@ -4,11 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tarsier_abi::TaskKey;
 use tarsier_abi::syscall::{
-    Call, CallerCreds, FileFacts, Part, PartKind, SocketFacts, SyscallRecord, flag, part_flag, socket_flag,
+    Call, CallerCreds, ConnectionFacts, FileFacts, Part, PartKind, SocketFacts, SyscallRecord, flag,
+    part_flag, socket_flag,
 };
 use zerocopy::FromBytes;
 
+use tarsier_abi::tcp::role;
+
 use super::Malformed;
+use super::entity::Role;
 use super::exec::{PathForm, PathTail};
 
 /// A system call that returned.
@@ -72,6 +76,17 @@ pub struct Socket<'a> {
     pub facts: SocketFacts,
     /// The name of a unix socket: its own, else its peer's. A path, or a name that begins with NUL.
     pub unix_name: &'a [u8],
+    /// What names its connection, if it is one of TCP.
+    pub connection: Option<ConnectionFacts>,
+}
+
+/// What names a TCP connection at both of its ends, and which end is meant: what ids of spans are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Initial sequence numbers: the client's, the server's.
+    pub isn: (u32, u32),
+    /// Which of them this end is: one of the two.
+    pub role: Role,
 }
 
 /// `AF_INET` (include/linux/socket.h).
@@ -96,6 +111,19 @@ impl<'a> Event<'a> {
     /// The address that was passed or filled in, if it is one of IP.
     pub fn ip_address(&self) -> Option<(IpAddr, u16)> {
         ip_of(self.address?)
+    }
+
+    /// The TCP connection that the call is about, once there is one and the kernel proves who connected.
+    pub fn connection(&self) -> Option<Connection> {
+        let facts = self.socket?.connection?;
+        match u8::try_from(facts.role).ok()? {
+            role::CLIENT => Some(Connection { isn: (facts.base, facts.isn_peer), role: Role::Client }),
+            // Of an accepted socket the base is the number behind its own.
+            role::SERVER => {
+                Some(Connection { isn: (facts.isn_peer, facts.base.wrapping_sub(1)), role: Role::Server })
+            }
+            _ => None,
+        }
     }
 
     /// The path in the address that was passed or filled in, if it is one of a unix socket.
@@ -225,10 +253,14 @@ impl<'a> Event<'a> {
             PartKind::FilePath => self.file.as_mut().ok_or(Malformed::Value)?.path = components(),
             PartKind::Socket => {
                 let facts = SocketFacts::read_from_bytes(bytes).map_err(|_| Malformed::Value)?;
-                self.socket = Some(Socket { facts, unix_name: &[] });
+                self.socket = Some(Socket { facts, unix_name: &[], connection: None });
             }
             PartKind::UnixPath => {
                 self.socket.as_mut().ok_or(Malformed::Value)?.unix_name = until_nul(bytes);
+            }
+            PartKind::Connection => {
+                let facts = ConnectionFacts::read_from_bytes(bytes).map_err(|_| Malformed::Value)?;
+                self.socket.as_mut().ok_or(Malformed::Value)?.connection = Some(facts);
             }
             PartKind::Address => self.address = Some(bytes),
             PartKind::Data => self.data = Some(bytes),
@@ -303,6 +335,23 @@ mod tests {
         assert_eq!(of(b"\x01\0\0abstract"), (None, Some(b"\0abstract".to_vec())));
         assert_eq!(of(b"\x02\0\x1f"), (None, None), "too short");
         assert_eq!(of(b""), (None, None));
+    }
+
+    #[test]
+    fn a_connection_is_named_by_the_clients_number_and_the_servers() {
+        let socket = SocketFacts::default();
+        let of = |role: u8| {
+            let facts = ConnectionFacts { base: 101, isn_peer: 500, role: role.into() };
+            let parts =
+                [(PartKind::Socket, 0, socket.as_bytes()), (PartKind::Connection, 0, facts.as_bytes())];
+            let bytes = record(Call::sendto, &[3], &parts);
+            decode(Call::sendto as u8, &bytes).unwrap().connection()
+        };
+        assert_eq!(of(role::CLIENT), Some(Connection { isn: (101, 500), role: Role::Client }));
+        assert_eq!(of(role::SERVER), Some(Connection { isn: (500, 100), role: Role::Server }));
+        assert_eq!((of(role::UNKNOWN), of(7)), (None, None));
+        let without_socket = record(Call::sendto, &[3], &[(PartKind::Connection, 0, &[0; 12])]);
+        assert_eq!(decode(Call::sendto as u8, &without_socket).err(), Some(Malformed::Value));
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The TCP connection that it is about, if it is about one that is named.
+    pub fn connection(&self) -> Option<syscall::Connection> {
+        self.syscall()?.connection()
+    }
+
     /// Whose doing it was: of a system call those of that moment, else those that the program started with.
     pub(super) fn creds(&self) -> Option<CallerCreds> {
         let of_program = self.process.map(|process| {

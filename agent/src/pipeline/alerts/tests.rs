@@ -101,7 +101,7 @@ fn told_at(yaml: &str, found: &[(u32, u64, Option<&Process>)], event: &Table) ->
     let workload = workload();
     for (place, at_ns, process) in found {
         let (at_ns, process) = (*at_ns, *process);
-        let found = Match { event, at_ns, number: 1, workload: &workload, process, trace: None };
+        let found = Match { event, at_ns, number: 1, workload: &workload, process, connection: None };
         alerts.matched(*place, &found, &mut outlet);
     }
     outlet.finish_cycle();
@@ -161,7 +161,7 @@ fn a_match_is_a_log_too() {
     let mut outlet = Outlet::new(&config, &surroundings(), sink, None).unwrap();
     let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
     let found =
-        Match { event: &OPEN, at_ns: 5, number: 1, workload: &workload(), process: None, trace: None };
+        Match { event: &OPEN, at_ns: 5, number: 1, workload: &workload(), process: None, connection: None };
     alerts.matched(0, &found, &mut outlet);
     outlet.flush();
     let batches = batches.lock().unwrap();
@@ -234,8 +234,14 @@ fn what_a_rule_has_told_outlives_its_set() {
     let mut alerts = Alerts::new(&config.alerts, &first, "1".into()).unwrap();
     let mut matched = |alerts: &mut Alerts, place, second| {
         let at_ns = ns(second);
-        let found =
-            Match { event: &OPEN, at_ns, number: 1, workload: &workload, process: Some(&login), trace: None };
+        let found = Match {
+            event: &OPEN,
+            at_ns,
+            number: 1,
+            workload: &workload,
+            process: Some(&login),
+            connection: None,
+        };
         alerts.matched(place, &found, &mut outlet);
     };
     let of = |alerts: &Alerts, name: &str| {
@@ -272,7 +278,7 @@ fn rules_that_are_gone_do_not_pile_up_and_no_match_is_forgotten() {
     for number in 0..all {
         alerts.replace(&config.alerts, &[], &set(number), "2".into());
         let found =
-            Match { event: &OPEN, at_ns: 1, number: 1, workload: &workload, process: None, trace: None };
+            Match { event: &OPEN, at_ns: 1, number: 1, workload: &workload, process: None, connection: None };
         alerts.matched(0, &found, &mut outlet);
     }
     assert_eq!(alerts.counts().count(), 1 + RETIRED + 1, "one that runs, those that are known, the others");
@@ -313,8 +319,14 @@ fn what_is_hidden_and_how_alerts_look_can_change() {
     let mut outlet = outlet(&config, lines.clone());
     let mut alerts = Alerts::new(&config.alerts, &set, "ab".into()).unwrap();
     let (login, workload) = (process(b"/bin/login\0--password\0two words\0-v\0"), workload());
-    let found =
-        Match { event: &EXEC, at_ns: 5, number: 1, workload: &workload, process: Some(&login), trace: None };
+    let found = Match {
+        event: &EXEC,
+        at_ns: 5,
+        number: 1,
+        workload: &workload,
+        process: Some(&login),
+        connection: None,
+    };
     alerts.matched(1, &found, &mut outlet);
     let new = parse(
         "redaction: {enabled: false}\nalerts: {append_output: [{extra_output: more}], json_output: true}",
