@@ -55,7 +55,7 @@ fn path(test: &Test) -> Option<Vec<Need>> {
         }
         Operator::StartsWith => each(texts, |text| Need { head: text.to_vec(), ..Need::default() }),
         Operator::EndsWith => each(texts, |text| Need { tail: text.to_vec(), ..Need::default() }),
-        Operator::PathMatch => each(texts, |text| Need { head: before_pattern(text), ..Need::default() }),
+        Operator::PathMatch => each(texts, |text| Need { head: before_component(text), ..Need::default() }),
         Operator::Glob => each(texts, |text| Need {
             head: before_pattern(text),
             tail: behind_pattern(text),
@@ -85,9 +85,8 @@ fn directory(test: &Test) -> Option<Vec<Need>> {
             Need { head, ..Need::default() }
         }),
         Operator::StartsWith => each(texts, |text| Need { head: text.to_vec(), ..Need::default() }),
-        Operator::PathMatch | Operator::Glob => {
-            each(texts, |text| Need { head: before_pattern(text), ..Need::default() })
-        }
+        Operator::PathMatch => each(texts, |text| Need { head: before_component(text), ..Need::default() }),
+        Operator::Glob => each(texts, |text| Need { head: before_pattern(text), ..Need::default() }),
         _ => None,
     }
 }
@@ -107,6 +106,13 @@ fn before_pattern(text: &[u8]) -> Vec<u8> {
     let end = text.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(text.len());
     let plain = &text[..end];
     plain.strip_suffix(b"/").unwrap_or(plain).to_vec()
+}
+
+/// The same of a pattern of `pmatch`, whose slashes only part its components: one that does not begin with a slash, or has two
+/// together, is not how a path begins.
+fn before_component(text: &[u8]) -> Vec<u8> {
+    let is_path = text.starts_with(b"/") && !text.windows(2).any(|pair| pair == b"//");
+    if is_path { before_pattern(text) } else { Vec::new() }
 }
 
 /// What a pattern of `glob` ends with, behind all in it that means something.

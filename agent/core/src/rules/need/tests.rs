@@ -57,6 +57,8 @@ fn conditions_become_heads_and_tails() {
         ("fd.name glob /etc/[a-z]*", "rRwWbBxX /etc…"),
         ("fd.name glob '/a/*.p?m'", "rRwWbBxX /a…m"),
         ("fd.name pmatch (/var/run/)", "rRwWbBxX /var/run…"),
+        ("fd.name pmatch (var/run)", "everything"),
+        ("fd.directory pmatch (//var/run)", "everything"),
         ("fd.name = /a and fd.name = /b", ""),
         ("evt.is_open_read = true and fd.name = /a", "rR--bBxX /a…/a"),
         ("evt.is_open_write = true and fd.num >= 0 and fd.name = /a", "--w-b-x- /a…/a"),
