@@ -318,6 +318,8 @@ impl Pipeline {
         About {
             tarsier: env!("CARGO_PKG_VERSION").to_owned(),
             abi: tarsier_abi::ABI,
+            calls: tarsier_abi::syscall::CALLS,
+            call_parts: tarsier_abi::syscall::PartKind::LAST,
             kernel: host::kernel_release(),
             machine: std::env::consts::ARCH.to_owned(),
             boot_id: facts.boot_id,

@@ -11,6 +11,12 @@ pub struct About {
     pub tarsier: String,
     /// Version of the records: [`tarsier_abi::ABI`].
     pub abi: u32,
+    /// System calls that its agent knew: [`tarsier_abi::syscall::CALLS`]. Calls are added without a new version of the records.
+    #[serde(default)]
+    pub calls: usize,
+    /// Parts of such a record that it knew: [`PartKind::LAST`](tarsier_abi::syscall::PartKind::LAST).
+    #[serde(default)]
+    pub call_parts: u8,
     /// Release of the kernel.
     pub kernel: String,
     /// Machine type, as `uname -m` says it.

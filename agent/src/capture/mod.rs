@@ -30,5 +30,7 @@ pub use write::{Cut, Recorder, WriteError};
 
 /// First bytes of a capture: not text, and damaged visibly by a transfer that rewrites line ends.
 pub const MAGIC: [u8; 8] = *b"\x89TSR\r\n\x1a\n";
-/// Version of blocks and frames. The records inside have their own: [`tarsier_abi::ABI`].
-pub const VERSION: u32 = 1;
+/// Version of blocks and frames: a new kind of frame is a new one. The records inside have their own: [`tarsier_abi::ABI`].
+pub const VERSION: u32 = 2;
+/// The oldest version of which all is read as it was written: the second has kinds of frames that the first does not have.
+pub const OLDEST_VERSION: u32 = 1;

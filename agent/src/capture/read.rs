@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
+use tarsier_abi::syscall::{CALLS, PartKind};
 use tarsier_abi::tcp::SweepSlot;
 
 use super::block::{self, Damage, Kind, Unpacked, Unpacker};
-use super::{About, Frame, Totals, VERSION};
+use super::{About, Frame, OLDEST_VERSION, Totals, VERSION};
 
 /// A capture that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +14,10 @@ pub enum ReadError {
     /// It does not begin as captures do.
     #[error("this is not a capture: `tarsier record` makes one")]
     NotACapture,
-    /// Made by a later version.
+    /// Made by a later version, or by one that is too old.
     #[error(
-        "the capture has format {found}, this version reads {VERSION}: use the version of tarsier that made it"
+        "the capture has format {found}, this version reads {OLDEST_VERSION} to {VERSION}: use the version of tarsier that made it{}",
+        or_later(.found, VERSION)
     )]
     Format {
         /// Its version.
@@ -30,6 +32,14 @@ pub enum ReadError {
         /// Their version.
         found: u32,
         /// Which agent wrote them.
+        by: String,
+    },
+    /// It may hold system calls that we do not know, or more of one.
+    #[error(
+        "the capture may hold system calls that this version does not know (made by tarsier {by}): use the version that made it, or a later one"
+    )]
+    Calls {
+        /// Which agent wrote it.
         by: String,
     },
     /// Its first block is not whole or not what it should be.
@@ -52,6 +62,11 @@ pub enum ReadError {
     /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// What reads a capture of version `found`, beside the agent that made it.
+fn or_later(found: &u32, ours: u32) -> &'static str {
+    if *found > ours { ", or a later one" } else { "" }
 }
 
 /// How a capture ended.
@@ -81,7 +96,7 @@ impl<R: Read> Reader<R> {
     /// It is no capture, or not one for this version.
     pub fn new(mut input: R) -> Result<Self, ReadError> {
         let found = block::read_start(&mut input)?.ok_or(ReadError::NotACapture)?;
-        if found != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&found) {
             return Err(ReadError::Format { found });
         }
         let mut unpacker = Unpacker::new()?;
@@ -92,6 +107,9 @@ impl<R: Read> Reader<R> {
         let about: About = serde_json::from_slice(&block).map_err(|_| ReadError::NoAbout)?;
         if about.abi != tarsier_abi::ABI {
             return Err(ReadError::Records { found: about.abi, by: about.tarsier });
+        }
+        if about.calls > CALLS || about.call_parts > PartKind::LAST {
+            return Err(ReadError::Calls { by: about.tarsier });
         }
         block.clear();
         Ok(Self { input, unpacker, about, block, position: 0, slots: Vec::new(), ending: None })

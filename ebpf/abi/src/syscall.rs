@@ -125,6 +125,11 @@ pub enum PartKind {
     Connection = 12,
 }
 
+impl PartKind {
+    /// The number of the last one.
+    pub const LAST: u8 = Self::Connection as u8;
+}
+
 impl TryFrom<u8> for PartKind {
     type Error = u8;
     fn try_from(kind: u8) -> Result<Self, u8> {

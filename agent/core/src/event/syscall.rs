@@ -338,6 +338,12 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_numbered_up_to_the_last() {
+        let known = (0..=u8::MAX).filter(|number| PartKind::try_from(*number).is_ok());
+        assert_eq!(known.collect::<Vec<_>>(), (1..=PartKind::LAST).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_connection_is_named_by_the_clients_number_and_the_servers() {
         let socket = SocketFacts::default();
         let of = |role: u8| {

@@ -67,6 +67,37 @@ proptest! {
     }
 }
 
+#[test]
+fn of_another_version_a_capture_says_which_one_reads_it() {
+    let refused = |format: u32, about: About| {
+        let (mut file, _) = Recorder::begin(Vec::new(), &about, None, None).unwrap().finish(0).unwrap();
+        file[MAGIC.len()..MAGIC.len() + 4].copy_from_slice(&format.to_le_bytes());
+        Reader::new(file.as_slice()).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(VERSION, about()), None);
+    assert_eq!(refused(OLDEST_VERSION, about()), None);
+    let with = |change: fn(&mut About)| {
+        let mut about = about();
+        change(&mut about);
+        about
+    };
+    let later = "use the version that made it, or a later one";
+    for (format, about, expected) in [
+        (
+            VERSION + 1,
+            about(),
+            "this version reads 1 to 2: use the version of tarsier that made it, or a later one",
+        ),
+        (OLDEST_VERSION - 1, about(), "this version reads 1 to 2: use the version of tarsier that made it"),
+        (VERSION, with(|about| about.abi += 1), "use the version that made it"),
+        (VERSION, with(|about| about.calls = tarsier_abi::syscall::CALLS + 1), later),
+        (VERSION, with(|about| about.call_parts = tarsier_abi::syscall::PartKind::LAST + 1), later),
+    ] {
+        let said = refused(format, about).unwrap();
+        assert!(said.ends_with(expected), "{said}");
+    }
+}
+
 /// A file of three blocks of frames, and where they end.
 fn three_blocks() -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut frames = Vec::new();
