@@ -185,6 +185,6 @@ pub fn top(place: Place, root: Place) -> Option<(Ptr, Ptr)> {
 
 /// The root dentry of a mount.
 #[inline(always)]
-fn root_of(mnt: Ptr) -> Ptr {
+pub fn root_of(mnt: Ptr) -> Ptr {
     peek_ptr(mnt, field::VFSMOUNT_ROOT.load())
 }

@@ -183,6 +183,10 @@ fn zeros(word: u64) -> u64 {
 /// Whether the path that a file has passes.
 #[inline(always)]
 pub fn own_path(alternatives: Alternatives, place: Place, root: Place) -> bool {
+    // What is mounted has another name there than its own.
+    if place.dentry == path::root_of(place.mnt) {
+        return true;
+    }
     // The walk costs most: often the end alone tells.
     if !alternatives.ask_of_no_end() && end_passes(place.dentry as u64, alternatives.word()) == 0 {
         return false;

@@ -6,7 +6,7 @@ use tarsier_core::rules::compare::Value;
 use tarsier_core::rules::compile::{Compiled, Scratch};
 use tarsier_core::rules::evaluate::{Event, evaluate};
 use tarsier_core::rules::event_set::event_set;
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, Reading, What};
 use tarsier_core::rules::fields::{self, Kind};
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::problem::Problem;
@@ -69,6 +69,7 @@ pub(super) fn ask(call: &syscall::Event<'_>) {
         lineage: &Nobody,
         workload: cgroups.host(),
         lookups: &NoLookups,
+        reading: Reading::Written,
         host_name: "",
         cache: &cache,
     };

@@ -9,7 +9,7 @@ use tarsier_core::event::alert::Priority;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
 use tarsier_core::rules::event_types;
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, Lookups, NoLookups, What, kinds};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, Lookups, NoLookups, Reading, What, kinds};
 use tarsier_core::rules::fields::Feed;
 use tarsier_core::rules::stated::Stated;
 
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::export::alerts::Addition;
 use crate::ops::falco::FalcoSnapshot;
 use crate::ops::metrics::{Metric, Snapshot};
-use crate::rules::Active;
+use crate::rules::{Active, Paths};
 
 mod answers;
 mod finder;
@@ -234,8 +234,8 @@ impl Rules {
         self.events += 1;
         let (number, workload) = (self.events, tables.cgroups.lookup(0));
         let found = Match { event, at_ns: 0, number, workload, process: None, connection: None };
-        self.finder.find(&self.active, &mut self.alerts, event.kinds(), event);
-        for place in self.finder.show(event.kinds(), event) {
+        self.finder.find(&self.active, &mut self.alerts, event.kinds(), event, Reading::Written);
+        for place in self.finder.show(event.kinds(), event, Reading::Written) {
             self.alerts.matched(*place, &found, outlet);
         }
     }
@@ -266,18 +266,24 @@ impl Rules {
             lineage: &tables,
             workload,
             lookups: &NoLookups,
+            reading: Reading::Written,
             host_name: &self.host_name,
             cache: &self.cache,
         };
+        let has_two = self.active.paths == Paths::Either && facts.has_own_path();
+        let readings: &[Reading] =
+            if has_two { &[Reading::Written, Reading::Own] } else { &[Reading::Written] };
         let here = self.known.at(workload, turn == Turn::First && matches!(what, What::Exec));
-        let asking = Facts { lookups: &here, ..facts };
-        for place in self.finder.find(&self.active, &mut self.alerts, types, &asking) {
-            let feeds = self.alerts.feeds(*place);
-            if feeds.has_runtime() {
-                here.container();
-            }
-            if feeds.has(Feed::Users) {
-                here.user(0);
+        for reading in readings {
+            let asking = Facts { lookups: &here, reading: *reading, ..facts };
+            for place in self.finder.find(&self.active, &mut self.alerts, types, &asking, *reading) {
+                let feeds = self.alerts.feeds(*place);
+                if feeds.has_runtime() {
+                    here.container();
+                }
+                if feeds.has(Feed::Users) {
+                    here.user(0);
+                }
             }
         }
         let notes = here.notes();
@@ -288,12 +294,14 @@ impl Rules {
             }
         }
         let here = self.known.at(workload, false);
-        let facts = Facts { lookups: &here, ..facts };
         (self.events, self.first_unix_ns) = (number, first_unix_ns);
         let connection = facts.connection();
-        let found = Match { event: &facts, at_ns: boot_ns, number, workload, process, connection };
-        for place in self.finder.show(types, &facts) {
-            self.alerts.matched(*place, &found, outlet);
+        for reading in readings {
+            let facts = Facts { lookups: &here, reading: *reading, ..facts };
+            let found = Match { event: &facts, at_ns: boot_ns, number, workload, process, connection };
+            for place in self.finder.show(types, &facts, *reading) {
+                self.alerts.matched(*place, &found, outlet);
+            }
         }
         Verdict::Decided
     }

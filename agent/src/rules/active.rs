@@ -1,5 +1,6 @@
 //! The rules that run: read, loaded, selected and compiled.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,10 +10,11 @@ use tarsier_core::event::alert::Priority;
 use tarsier_core::rules::compile::Compiled;
 use tarsier_core::rules::facts;
 use tarsier_core::rules::need;
+use tarsier_core::rules::readings;
 use tarsier_core::rules::ruleset::Ruleset;
 use tarsier_core::rules::select::select;
 
-use super::{Files, Report, RulesConfig, files};
+use super::{Files, Paths, Report, RulesConfig, files};
 
 /// A set of rules, ready to run.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Active {
     pub digest: String,
     /// The names of its files, and the SHA-256 of each, in hexadecimal.
     pub files: Vec<(String, String)>,
+    /// Which path of a file is its name.
+    pub paths: Paths,
     /// When it was put together.
     pub loaded_at: SystemTime,
 }
@@ -78,6 +82,7 @@ impl Active {
             set,
             digest: files.digest(),
             files: files.digests(),
+            paths: config.paths,
             loaded_at: SystemTime::now(),
         })
     }
@@ -95,7 +100,15 @@ impl Active {
 
     /// What the kernel may drop of them.
     pub fn plan(&self) -> Box<Plan> {
-        Box::new(need::plan(&self.set))
+        Box::new(need::plan(&self.filtered()))
+    }
+
+    /// The rules as far as the kernel's filters may rely on what they say.
+    pub fn filtered(&self) -> Cow<'_, Ruleset> {
+        match self.paths {
+            Paths::Written => Cow::Borrowed(&self.set),
+            Paths::Either => Cow::Owned(readings::of_either(&self.set)),
+        }
     }
 }
 

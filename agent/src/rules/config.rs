@@ -21,6 +21,9 @@ pub struct RulesConfig {
     pub files: Vec<PathBuf>,
     /// What becomes of an event that several rules match.
     pub matching: Matching,
+    /// Which path of a file that was opened its name is (`fd.name`, `fd.directory`, `fd.filename`, `fs.path.name`), in
+    /// conditions and in alerts.
+    pub paths: Paths,
     /// Switches rules on and off, one entry after the other; a later one wins.
     pub select: Vec<Selection>,
     /// Measures what each rule costs: `tarsier_rule_evaluations_total` and `tarsier_rule_evaluation_nanoseconds_total`, by rule. Off,
@@ -38,6 +41,20 @@ pub enum Matching {
     All,
     /// The first rule tells, in the order of the files; what Falco does unless told otherwise.
     First,
+}
+
+/// Which path of a file that was opened its name is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Paths {
+    /// The one that the program wrote, made absolute without following symbolic links, as in Falco: whoever puts a link
+    /// to a file elsewhere opens it under another name.
+    #[default]
+    Written,
+    /// A rule is tried with the path that was written and, where that is another, with the kernel's own path of what was
+    /// opened, and tells if it matches with one of the two. Calls that open nothing (`unlink`, `rename`, `chmod`) have the
+    /// written one only. Other names of a file that are no symbolic links, hard links and bind mounts, have paths of their own.
+    Either,
 }
 
 /// Switches rules on or off.

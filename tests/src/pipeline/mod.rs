@@ -11,6 +11,7 @@ mod hooks;
 mod identity;
 mod lockdown;
 mod preexisting;
+mod readings;
 mod refusals;
 mod reload;
 mod replayed_alerts;
@@ -41,6 +42,7 @@ pub fn tests() -> Vec<Test> {
         alert_spans::TESTS,
         reload::TESTS,
         replayed_alerts::TESTS,
+        readings::TESTS,
         // The last one: it changes the kernel for good.
         lockdown::TESTS,
     ]

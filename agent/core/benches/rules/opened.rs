@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tarsier_abi::syscall::{Call, CallerCreds, FileFacts, Part, PartKind, SyscallRecord};
 use tarsier_abi::{Header, Sensor};
 use tarsier_core::event::{Image, Origin, Process, Strings, TaskKey, Workload, WorkloadKind, syscall};
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, Reading, What};
 use zerocopy::IntoBytes;
 
 /// Program, its path, its parents' names, whether it opens to write, and what.
@@ -125,6 +125,7 @@ impl Opened {
             lineage: self,
             workload: &self.workload,
             lookups: &NoLookups,
+            reading: Reading::Written,
             host_name: "node-1",
             cache,
         }

@@ -9,7 +9,7 @@ use tarsier_core::enrich::{self, CgroupTable};
 use tarsier_core::event::{Body, Event, Process};
 use tarsier_core::process::{self, ProcessTable};
 use tarsier_core::rules::compile::{Compiled, Scratch};
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, What};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, NoLookups, Reading, What};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::opened::{OPENED, Row, record};
@@ -106,6 +106,7 @@ impl Way {
                 lineage: &Tables(processes),
                 workload: cgroups.lookup(process.map_or(0, |process| process.cgroup)),
                 lookups: &NoLookups,
+                reading: Reading::Written,
                 host_name: "node-1",
                 cache,
             };

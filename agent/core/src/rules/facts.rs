@@ -8,6 +8,7 @@ use tarsier_abi::syscall::{Call, CallerCreds};
 use super::compare::Value;
 use super::evaluate::Event;
 use super::event_types;
+use super::getters;
 use super::typed::FieldRef;
 use crate::event::{ContainerFacts, Process, User, Workload, syscall};
 
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub workload: &'a Workload,
     /// What no record says.
     pub lookups: &'a dyn Lookups,
+    /// Which path of a file that was opened is its name.
+    pub reading: Reading,
     /// `host.name`.
     pub host_name: &'a str,
     /// Memory for texts of this event: cleared since the one before.
@@ -57,6 +60,17 @@ pub enum What<'a> {
         /// As `wait(2)` gives it.
         status: u32,
     },
+}
+
+/// Which path of a file that was opened rules take for its name. A rule is tried with one of them at a time, so that its
+/// comparisons, those behind `not` too, are all about the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// The path as the program wrote it, made absolute without a look at the file system, as in Falco.
+    #[default]
+    Written,
+    /// The kernel's own path of what was opened: symbolic links are followed.
+    Own,
 }
 
 /// Who is whose parent.
@@ -132,6 +146,11 @@ impl<'a> Facts<'a> {
             What::Syscall(event) => Some(event),
             _ => None,
         }
+    }
+
+    /// Whether it opened a file whose own path is another than the one that was written: then there are two readings of it.
+    pub fn has_own_path(&self) -> bool {
+        getters::has_own_path(self)
     }
 
     /// The TCP connection that it is about, if it is about one that is named.

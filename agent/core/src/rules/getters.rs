@@ -29,6 +29,7 @@ pub(super) mod user;
 mod words;
 
 pub use arguments::shown_arguments;
+pub(super) use file::has_own_path;
 
 /// Takes the values of a field, one by one.
 pub type With<'w> = &'w mut dyn FnMut(Value<'_>);

@@ -30,6 +30,7 @@ pub mod groups;
 pub mod load;
 pub mod need;
 pub mod problem;
+pub mod readings;
 pub mod render;
 pub mod rule;
 pub mod ruleset;

@@ -77,7 +77,7 @@ fn has_request(call: Call) -> bool {
 
 impl<'a> Explained<'a> {
     fn new(config: &'a Config, active: &'a Active, sources: &'a [Source<'a>]) -> Self {
-        Self { config, active, sources, calls: explain(&active.set, &active.plan()) }
+        Self { config, active, sources, calls: explain(&active.filtered(), &active.plan()) }
     }
 
     fn name(&self, place: usize) -> &'a str {

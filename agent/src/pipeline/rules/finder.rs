@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tarsier_core::rules::compile::{Meter, Scratch};
 use tarsier_core::rules::evaluate::Event;
+use tarsier_core::rules::facts::Reading;
 
 use crate::pipeline::alerts::Alerts;
 use crate::rules::{Active, Matching};
@@ -16,8 +17,8 @@ pub(super) struct Finder {
     /// Measures what rules cost.
     pub(super) cost: bool,
     scratch: Scratch,
-    /// Positions of those that match the present one.
-    found: Vec<u32>,
+    /// Positions of those that match the present one, by reading; those of the second are not among the first.
+    found: [Vec<u32>; 2],
     pub(super) observer: Option<Observer>,
 }
 
@@ -29,22 +30,29 @@ impl Finder {
         Self { matching, cost, ..Self::default() }
     }
 
-    /// The positions of the rules that match an event of these types. What each costs is charged to `alerts`.
+    /// The positions of the rules that match an event of these types in this reading, and did not match in the one before. What
+    /// each costs is charged to `alerts`.
     pub(super) fn find<'a>(
         &'a mut self,
         active: &Active,
         alerts: &mut Alerts,
         types: &[usize],
         event: &impl Event,
+        reading: Reading,
     ) -> &'a [u32] {
-        let Self { matching, cost, scratch, found, .. } = self;
+        let Self { matching, cost, scratch, found: [written, own], .. } = self;
+        own.clear();
+        let (found, before) = match reading {
+            Reading::Written => (written, None),
+            Reading::Own => (own, Some(written)),
+        };
         found.clear();
         let only_first = *matching == Matching::First;
         let stopwatch = Stopwatch { alerts: RefCell::new(alerts), running: Cell::new(None) };
         for kind in types {
             let found = |place| {
                 // A rule that names both types of a call matches it once.
-                if !found.contains(&place) {
+                if !found.contains(&place) && !before.as_ref().is_some_and(|before| before.contains(&place)) {
                     found.push(place);
                 }
                 !only_first
@@ -58,17 +66,26 @@ impl Finder {
         }
         if only_first && let Some(first) = found.iter().min().copied() {
             found.clear();
-            found.push(first);
+            match before {
+                Some(before) if before.iter().any(|other| *other < first) => {}
+                Some(before) => {
+                    before.clear();
+                    found.push(first);
+                }
+                None => found.push(first),
+            }
         }
         found
     }
 
-    /// Shows the observer, if there is one, what was found last.
-    pub(super) fn show(&mut self, types: &[usize], event: &impl Event) -> &[u32] {
+    /// Shows the observer, if there is one, what was found last in this reading.
+    pub(super) fn show(&mut self, types: &[usize], event: &impl Event, reading: Reading) -> &[u32] {
+        let [written, own] = &self.found;
+        let found = if reading == Reading::Own { own } else { written };
         if let Some(observer) = &mut self.observer {
-            observer(types, event, &self.found);
+            observer(types, event, found);
         }
-        &self.found
+        found
     }
 }
 

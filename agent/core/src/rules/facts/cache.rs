@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 pub struct Cache {
     /// `fd.name`.
     pub(in crate::rules) name: Kept,
+    /// The kernel's own path of the file.
+    pub(in crate::rules) own_name: Kept,
     /// The second path of a call that has two, made absolute.
     pub(in crate::rules) second_path: Kept,
     /// `proc.args`.
@@ -21,7 +23,8 @@ pub struct Cache {
 impl Cache {
     /// Forgets the event.
     pub fn clear(&self) {
-        for kept in [&self.name, &self.second_path, &self.arguments, &self.command_line] {
+        let Self { name, own_name, second_path, arguments, command_line, .. } = self;
+        for kept in [name, own_name, second_path, arguments, command_line] {
             kept.is_written.set(false);
             kept.is_needed.set(None);
         }

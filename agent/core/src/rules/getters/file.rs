@@ -4,8 +4,9 @@ use tarsier_abi::syscall::{Call, FileFacts, NOT_A_PATH, RECIPES, file_flag};
 
 use super::descriptor::{self, Kind, is_open};
 use super::{With, container, number, path, put, socket, text, truth};
-use crate::event::syscall::{Event, Name};
-use crate::rules::facts::Facts;
+use crate::event::exec::PathForm;
+use crate::event::syscall::{Event, File, Name};
+use crate::rules::facts::{Facts, Reading};
 use crate::rules::typed::Argument;
 
 pub(in crate::rules) fn num(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {
@@ -32,14 +33,35 @@ pub(in crate::rules) fn letter(facts: &Facts<'_>, _: Option<&Argument>, with: Wi
     }
 }
 
+/// The file that a call opened by a path, if it has a path of its own.
+fn opened<'a>(event: &Event<'a>) -> Option<File<'a>> {
+    let has_path =
+        |file: &File<'_>| file.path.form() != PathForm::Absent && descriptor::lonely_name(file).is_none();
+    event.file.filter(|file| is_open(event.call) && has_path(file))
+}
+
+/// See [`Facts::has_own_path`].
+pub(in crate::rules) fn has_own_path(facts: &Facts<'_>) -> bool {
+    let Some(event) = facts.syscall() else { return false };
+    let (Some(name), Some(file)) = (&event.path, opened(event)) else { return false };
+    let mut is_same = name.text.is_none();
+    path::absolute(name, &facts.cache.name, |written| {
+        facts.cache.own_name.get(|out| file.path.write_into(out), |own| is_same = own == written);
+    });
+    !is_same
+}
+
 /// Gives the name of the descriptor that a call is about.
 ///
 /// Of one that was opened by a path it is that path, made absolute without a look at the file system, whether or not it
-/// was opened; of any other file the kernel's own path.
+/// was opened; of any other file, and in the other reading, the kernel's own path.
 pub(super) fn with_name(facts: &Facts<'_>, with: impl FnOnce(&[u8])) {
     let Some(event) = facts.syscall() else { return };
     if let Some(socket) = &event.socket {
         return socket::with_name(facts, event, socket, with);
+    }
+    if let (Reading::Own, Some(file)) = (facts.reading, opened(event)) {
+        return facts.cache.own_name.get(|out| file.path.write_into(out), with);
     }
     match (&event.path, &event.file) {
         (Some(name), _) if is_open(event.call) && name.text.is_some() => {

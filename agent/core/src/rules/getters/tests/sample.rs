@@ -12,7 +12,7 @@ use crate::event::{
 };
 use crate::rules::compare::Value;
 use crate::rules::evaluate::Event;
-use crate::rules::facts::{Cache, Facts, Lineage, Lookups, What};
+use crate::rules::facts::{Cache, Facts, Lineage, Lookups, Reading, What};
 use crate::rules::fields;
 use crate::rules::typed::{Argument, FieldRef};
 
@@ -191,6 +191,7 @@ impl World {
             lineage: self,
             workload: &self.workload,
             lookups: self,
+            reading: Reading::Written,
             host_name: "node-1",
             cache: &self.cache,
         }
