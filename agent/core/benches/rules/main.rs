@@ -141,6 +141,8 @@ fn renamed(text: &str, copy: usize) -> String {
         .iter()
         .flat_map(|item| text.lines().filter_map(move |line| line.strip_prefix(item)))
         .map(str::trim)
+        // Some macros are called like types of events, which keep their names.
+        .filter(|name| event_types::find(name).is_none())
         .collect();
     let is_name = |byte: char| byte.is_ascii_alphanumeric() || "_-.".contains(byte);
     let line = |line: &str| match line.strip_prefix("- rule: ") {

@@ -10,12 +10,11 @@ use rustc_hash::FxHashMap;
 
 use super::compare::{Pattern, Value};
 use super::evaluate::{self, Event};
-use super::event_types::{self, NAMES};
 use super::ruleset::Ruleset;
-use super::simplify::simplify;
 use super::typed::{Expr, FieldRef, Operand, Right, Test};
 
 mod build;
+mod by_type;
 mod column;
 mod implied;
 mod known;
@@ -25,6 +24,7 @@ mod tests;
 mod texts;
 
 use build::Builder;
+pub(in crate::rules) use by_type::ByType;
 use column::Column;
 
 /// All rules of a set that are on and can match.
@@ -163,30 +163,13 @@ impl Scratch {
 impl Compiled {
     /// Compiles the rules that are on.
     pub fn new(set: &Ruleset) -> Self {
-        // What is left of rules for types of events: each condition once, and by type which ones in the set's order.
-        let mut conditions: Vec<Expr> = Vec::new();
-        let mut by_kind: Vec<Vec<(u32, usize)>> = vec![Vec::new(); NAMES.len()];
-        for (place, ready) in set.rules.iter().enumerate() {
-            if !ready.rule.is_enabled || !ready.can_match() {
-                continue;
-            }
-            let (mut about, mut known) = (Vec::new(), FxHashMap::default());
-            tests_of_type(&ready.expr, &mut about);
-            for name in ready.events.iter() {
-                let said: Vec<bool> = about.iter().map(|test| is_of_type(test, name)).collect();
-                let condition = *known.entry(said).or_insert_with(|| {
-                    conditions.push(implied::asked_first(simplify(&of_type(&ready.expr, name)).expr));
-                    conditions.len() - 1
-                });
-                let kind = event_types::find(name).and_then(|kind| by_kind.get_mut(kind));
-                if let Some(rules) = kind.filter(|_| !matches!(conditions[condition], Expr::Constant(false)))
-                {
-                    rules.push((place as u32, condition));
-                }
-            }
+        let ByType { conditions, mut of_kind } = ByType::new(set);
+        let conditions: Vec<Expr> = conditions.into_iter().map(implied::asked_first).collect();
+        for rules in &mut of_kind {
+            rules.retain(|(_, condition)| !matches!(conditions[*condition], Expr::Constant(false)));
         }
         let (mut programs, mut known) = (Vec::new(), FxHashMap::default());
-        let by_kind = by_kind.into_iter().map(|rules| {
+        let by_kind = of_kind.into_iter().map(|rules| {
             if rules.is_empty() {
                 return None;
             }
@@ -203,7 +186,7 @@ impl Compiled {
         self.programs.get((*self.by_kind.get(kind)?)? as usize)
     }
 
-    /// Whether any rule is about events of this type, by its position in [`NAMES`].
+    /// Whether any rule is about events of this type, by its position in [`NAMES`](super::event_types::NAMES).
     pub fn asks_for(&self, kind: usize) -> bool {
         self.program(kind).is_some()
     }

@@ -9,7 +9,7 @@ use tarsier_abi::syscall::{
     ALTERNATIVES, Alternative, CALLS, CLASSES, Call, FILTERS, Filter, Plan, RECIPES, Subject, class,
 };
 
-use super::compile::of_type;
+use super::compile::{ByType, of_type};
 use super::event_types::NAMES;
 use super::facts::kinds;
 use super::ruleset::{Ready, Ruleset};
@@ -272,12 +272,11 @@ fn conditions_of(ready: &Ready, kind: usize) -> Option<Expr> {
 
 /// The filters of all calls for these rules.
 pub fn plan(set: &Ruleset) -> Plan {
+    let by_type = ByType::new(set);
     let mut plan = Plan::EVERYTHING;
     let mut used: Vec<Filter> = Vec::new();
     for call in Call::ALL {
-        let conditions: Vec<Expr> = kinds(call)
-            .flat_map(|kind| set.rules.iter().filter_map(move |ready| conditions_of(ready, kind)))
-            .collect();
+        let conditions: Vec<Expr> = kinds(call).flat_map(|kind| by_type.of(kind)).cloned().collect();
         if conditions.is_empty() {
             continue;
         }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rules::chance::conditions;
 use crate::rules::evaluate::Scalar;
+use crate::rules::event_types::{self, NAMES};
 use crate::rules::getters::path;
 use crate::rules::load::Source;
 use crate::rules::typed::Argument;
