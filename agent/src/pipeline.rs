@@ -187,7 +187,7 @@ fn run_into(
     let hierarchy = Hierarchy::find()?;
     let selftest = SelfTest::prepare()
         .context("preparing the self-test, a connection to 127.0.0.1 (is the loopback interface up?)")?;
-    let active = Active::load(&config.rules, config.alerts.priority.into())?;
+    let active = Active::load(&config.rules, config.alerts.priority.into(), &config.sensors.off())?;
     // A capture is of one set of rules, or a replay would not tell what was told.
     let may_change = target.is_none();
     let rules = active.as_ref().map(|active| active.digest.clone());

@@ -27,6 +27,11 @@ impl Sensors {
         !self.off.contains(&sensor)
     }
 
+    /// Those that are off, in registry order.
+    pub fn off(&self) -> Vec<Sensor> {
+        self.off.iter().copied().collect()
+    }
+
     /// Those that are on, in registry order.
     pub fn on(&self) -> impl Iterator<Item = Sensor> + '_ {
         Sensor::ALL.into_iter().filter(|sensor| self.is_on(*sensor))

@@ -143,7 +143,9 @@ impl Follower {
                 bail!("rules.files: is empty; to run without rules, start the agent anew");
             }
             let floor = config.alerts.priority.into();
-            let active = has_rules.then(|| Active::of(&files?, &config.rules, floor)).transpose()?;
+            let active = has_rules
+                .then(|| Active::of(&files?, &config.rules, floor, &config.sensors.off()))
+                .transpose()?;
             Ok(Loaded { config, active })
         });
         Look { seen, outcome, stays }

@@ -73,7 +73,7 @@ impl Offline {
         let printer = lines.map(|lines| forms().printer(lines, config));
         let sink = requests.map_or(Sink::None, Sink::Call);
         let outlet = Outlet::new(config, &surroundings, sink, printer)?;
-        let rules = Active::load(&config.rules, config.alerts.priority.into())?
+        let rules = Active::load(&config.rules, config.alerts.priority.into(), &[])?
             .map(|active| Rules::new(config, active, &surroundings.identity.host_name, surroundings.answers))
             .transpose()?;
         Ok(Self { engine: Engine::new(config, &surroundings, rules, outlet), finished: false })

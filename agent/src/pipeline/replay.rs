@@ -44,7 +44,7 @@ pub fn replay(input: impl Read, config: &Config, speed: Option<f64>) -> anyhow::
     let stop = Arc::new(AtomicBool::new(false));
     let desk = Arc::new(Desk::new(waiter.waker()));
     let runtime = Background::start(config, None, desk, Arc::clone(&stop), waiter.waker())?;
-    let active = Active::load(&config.rules, config.alerts.priority.into())?;
+    let active = Active::load(&config.rules, config.alerts.priority.into(), &[])?;
     let exits = runtime.exits().clone();
     let sink = exits.otlp.map_or(Sink::None, Sink::Patient);
     let surroundings = surroundings(reader.about(), config);

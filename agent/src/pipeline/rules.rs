@@ -325,7 +325,7 @@ mod tests {
             format!("- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n")
         };
         let rules = rule("first", "evt.type = execve and proc.name = sh")
-            + &rule("second", "evt.type = execve and proc.args contains x");
+            + &rule("second", "evt.type = execve and proc.args contains nowhere");
         std::fs::write(&path, rules).unwrap();
         let mut config = Config::default();
         config.rules.files = vec![path];
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(
                 out.get(Metric::RuleEvaluations, &[rule]),
                 Some(events.into()),
-                "each is tried on each"
+                "each is tried on each, once: none matches and waits for an answer"
             );
             let Some(Value::Int(ns)) = out.get(Metric::RuleEvaluationTime, &[rule]) else {
                 panic!("{out:?}")

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::bail;
+use tarsier_abi::Sensor;
 use tarsier_abi::syscall::{Call, Plan};
 use tarsier_core::event::alert::Priority;
 use tarsier_core::rules::compile::Compiled;
 use tarsier_core::rules::facts;
 use tarsier_core::rules::need;
+use tarsier_core::rules::problem::{Code, Problem};
 use tarsier_core::rules::readings;
-use tarsier_core::rules::ruleset::Ruleset;
+use tarsier_core::rules::ruleset::{Ready, Ruleset};
 use tarsier_core::rules::select::select;
 
 use super::{Files, Paths, Report, RulesConfig, files};
@@ -37,22 +39,23 @@ impl Active {
     /// Reads and compiles what is configured; none: no files are. What is wrong with a rule is logged, with its place, and
     /// costs that rule alone.
     ///
-    /// Rules less than `floor` are off: nobody would be told, and they must not take an event from another rule.
+    /// Rules less than `floor` are off: nobody would be told, and they must not take an event from another rule. Rules that
+    /// only sensors which are `off` would tell of anything are warned of.
     ///
     /// # Errors
     /// A path leads nowhere, or no rule at all could be loaded.
-    pub fn load(config: &RulesConfig, floor: Priority) -> anyhow::Result<Option<Self>> {
+    pub fn load(config: &RulesConfig, floor: Priority, off: &[Sensor]) -> anyhow::Result<Option<Self>> {
         if config.files.is_empty() {
             return Ok(None);
         }
-        Self::of(&files::read(&config.files)?, config, floor).map(Some)
+        Self::of(&files::read(&config.files)?, config, floor, off).map(Some)
     }
 
     /// The same, of files that have been read.
     ///
     /// # Errors
     /// No rule at all could be loaded.
-    pub fn of(files: &Files, config: &RulesConfig, floor: Priority) -> anyhow::Result<Self> {
+    pub fn of(files: &Files, config: &RulesConfig, floor: Priority, off: &[Sensor]) -> anyhow::Result<Self> {
         let sources = files.sources();
         let mut set = Ruleset::load(&sources);
         for unread in &files.unread {
@@ -76,6 +79,9 @@ impl Active {
         }
         for ready in &mut set.rules {
             ready.rule.is_enabled &= ready.rule.priority <= floor;
+        }
+        for problem in set.rules.iter().filter_map(|ready| untold(ready, off)) {
+            tracing::warn!("rules: {}", report.show(&problem));
         }
         Ok(Self {
             compiled: Arc::new(Compiled::new(&set)),
@@ -112,9 +118,61 @@ impl Active {
     }
 }
 
+/// A problem if a rule that runs is about nothing but what sensors tell that are off.
+fn untold(ready: &Ready, off: &[Sensor]) -> Option<Box<Problem>> {
+    let runs = ready.rule.is_enabled && ready.can_match();
+    let (kind, sensor) = ready.events.iter().map(|kind| (kind, told_by(kind))).find(|_| runs)?;
+    if !ready.events.iter().all(|kind| off.contains(&told_by(kind))) {
+        return None;
+    }
+    let name = sensor.name();
+    let message = format!("the rule never matches: sensor `{name}` is off, and it tells of `{kind}`");
+    let problem = Box::new(Problem::new(Code::NeverMatches, ready.rule.span, message));
+    Some(problem.help(format!(
+        "turn it on: `sensors: {{{name}: true}}` in the configuration, or add it to --sensors"
+    )))
+}
+
+/// The sensor that tells of a type of events: of programs that start those that do.
+fn told_by(kind: &str) -> Sensor {
+    match kind {
+        "execve" | "execveat" => Sensor::Exec,
+        "procexit" => Sensor::Exit,
+        _ => Sensor::Syscall,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_that_no_sensor_tells_of_anything_says_which_would() {
+        let rule = |condition: &str| {
+            let text =
+                format!("- rule: r\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n");
+            Ruleset::load(&[tarsier_core::rules::load::Source { name: "t.yaml", text: &text }])
+        };
+        for (condition, off, expected) in [
+            ("evt.type = unlinkat", &[][..], None),
+            ("evt.type = unlinkat", &[Sensor::Exec, Sensor::IoUring], None),
+            ("evt.type = unlinkat", &[Sensor::Syscall], Some("syscall")),
+            ("evt.type in (execve, execveat) and evt.res = 0", &[Sensor::Exec], Some("exec")),
+            ("evt.type in (execve, unlinkat)", &[Sensor::Exec], None),
+            ("evt.type in (execve, unlinkat)", &[Sensor::Exec, Sensor::Syscall], Some("exec")),
+            ("evt.type = procexit", &[Sensor::Exit], Some("exit")),
+            ("evt.type = unlinkat and evt.type = openat", &[Sensor::Syscall], None),
+        ] {
+            let set = rule(condition);
+            let told = untold(&set.rules[0], off);
+            let named = expected.map(|name: &str| format!("sensor `{name}` is off"));
+            assert_eq!(told.is_some(), named.is_some(), "{condition} {off:?}");
+            assert!(told.is_none_or(|told| told.message.contains(&named.unwrap_or_default())), "{condition}");
+        }
+        let mut set = rule("evt.type = unlinkat");
+        set.rules[0].rule.is_enabled = false;
+        assert!(untold(&set.rules[0], &[Sensor::Syscall]).is_none(), "nobody wants it");
+    }
 
     #[test]
     fn rules_below_the_floor_are_off_and_ask_for_nothing() {
@@ -127,7 +185,7 @@ mod tests {
         let path = directory.path().join("r.yaml");
         std::fs::write(&path, rule("a", "setns", "WARNING") + &rule("b", "unshare", "NOTICE")).unwrap();
         let config = RulesConfig { files: vec![path], ..RulesConfig::default() };
-        let calls = |floor| Active::load(&config, floor).unwrap().unwrap().calls();
+        let calls = |floor| Active::load(&config, floor, &[]).unwrap().unwrap().calls();
         assert_eq!(calls(Priority::Debug), [Call::setns, Call::unshare]);
         assert_eq!(calls(Priority::Notice), [Call::setns, Call::unshare]);
         assert_eq!(calls(Priority::Warning), [Call::setns]);

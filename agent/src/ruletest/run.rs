@@ -179,7 +179,7 @@ fn load(paths: &[PathBuf], enable: &[String]) -> Result<(Files, Trial), Broken> 
     }
     let select = enable.iter().map(|name| Selection::Enable(Named::Rule(name.clone()))).collect();
     let config = RulesConfig { select, ..RulesConfig::default() };
-    let active = Active::of(&files, &config, Priority::Debug);
+    let active = Active::of(&files, &config, Priority::Debug, &[]);
     let active = active.map_err(|error| Broken::Other(vec![format!("rules: {error:#}")]))?;
     let trial = Trial::new(active).map_err(|error| Broken::Other(vec![format!("{error:#}")]))?;
     Ok((files, trial))

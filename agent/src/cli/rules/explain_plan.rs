@@ -40,7 +40,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let files = read(&config.rules.files).map_err(refuse)?;
     let sources = files.sources();
     // The one that would run.
-    let active = Active::of(&files, &config.rules, config.alerts.priority.into()).map_err(refuse)?;
+    let active = Active::of(&files, &config.rules, config.alerts.priority.into(), &config.sensors.off())
+        .map_err(refuse)?;
     let mut err = io::stderr();
     let report = Report::new(&sources, Style::of(&err).is_on());
     for problem in active.set.problems.iter().filter(|problem| problem.is_error()) {
