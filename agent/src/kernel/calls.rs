@@ -1,7 +1,7 @@
 //! System calls by number: what the kernel side is asked to tell of.
 
 use tarsier_abi::io_uring::{OPERATIONS, REQUESTS};
-use tarsier_abi::syscall::{CALL_NUMBERS, Call, CallTable};
+use tarsier_abi::syscall::{CALL_NUMBERS, Call, CallTable, SOCKET_CALLS, SOCKETCALL};
 
 /// Every call with its numbers: native ones, 32-bit ones. A call has several where old and new, or x86-64 and x32, differ.
 ///
@@ -137,9 +137,40 @@ const NUMBERS: &[(Call, &[u16], &[u16])] = &[
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const NUMBERS: &[(Call, &[u16], &[u16])] = &[];
 
+/// `socketcall(2)`, by which old 32-bit programs of x86 make all calls of sockets: by the number they pass first
+/// (include/uapi/linux/net.h).
+const OF_SOCKETCALL: Option<u16> = if cfg!(target_arch = "x86_64") { Some(102) } else { None };
+const BY_SOCKETCALL: &[(u8, Call)] = &[
+    (1, Call::socket),
+    (2, Call::bind),
+    (3, Call::connect),
+    (4, Call::listen),
+    (5, Call::accept),
+    // `send` and `recv`, which are those without an address.
+    (9, Call::sendto),
+    (10, Call::recvfrom),
+    (11, Call::sendto),
+    (12, Call::recvfrom),
+    (16, Call::sendmsg),
+    (17, Call::recvmsg),
+    (18, Call::accept4),
+    (19, Call::recvmmsg),
+    (20, Call::sendmmsg),
+];
+
 /// The table in which exactly these calls are wanted, and what of them by this plan.
 pub(super) fn table(wanted: &[Call], plan: u32) -> CallTable {
-    let mut table = CallTable { calls: [0; CALL_NUMBERS], requests: [0; OPERATIONS], plan };
+    let mut table = CallTable {
+        calls: [0; CALL_NUMBERS],
+        socket_calls: [0; SOCKET_CALLS],
+        requests: [0; OPERATIONS],
+        plan,
+    };
+    for (number, call) in BY_SOCKETCALL.iter().filter(|(_, call)| wanted.contains(call)) {
+        let Some(entry) = OF_SOCKETCALL else { break };
+        table.socket_calls[usize::from(*number)] = *call as u8 + 1;
+        table.calls[usize::from(entry)] |= u16::from(SOCKETCALL) << 8;
+    }
     for (operation, call) in REQUESTS.iter().filter(|(_, call)| wanted.contains(call)) {
         table.requests[usize::from(*operation)] = *call as u8 + 1;
     }
@@ -165,10 +196,14 @@ pub(super) fn functions(call: Call) -> impl Iterator<Item = String> {
     #[cfg(target_arch = "aarch64")]
     const PREFIXES: &[&str] = &["__arm64_sys_", "__arm64_compat_sys_"];
     let name = if call == Call::umount2 { "umount" } else { call.name() };
+    // Without arguments they are other names of one function, the only one that the kernel tells the types of.
+    let prefixes = if matches!(call, Call::fork | Call::vfork) { &["__do_sys_"][..] } else { PREFIXES };
     // Old calls of 32-bit programs have ids of 16 bits (kernel/uid16.c).
     let old = call.name().starts_with("set").then(|| format!("{name}16"));
-    let names = [Some(name.to_owned()), old].into_iter().flatten();
-    names.flat_map(|name| PREFIXES.iter().map(move |prefix| format!("{prefix}{name}")))
+    let is_of_sockets = BY_SOCKETCALL.iter().any(|(_, of_sockets)| *of_sockets == call);
+    let by_number = is_of_sockets.then(|| "socketcall".to_owned());
+    let names = [Some(name.to_owned()), old, by_number].into_iter().flatten();
+    names.flat_map(|name| prefixes.iter().map(move |prefix| format!("{prefix}{name}")))
 }
 
 /// A function that every kernel has: the first one that programs are loaded for. What they go on to has to be for one of its type.
@@ -194,6 +229,17 @@ mod tests {
         }
         let calls: BTreeSet<_> = NUMBERS.iter().map(|(call, ..)| *call).collect();
         assert_eq!(calls.len(), NUMBERS.len(), "each has one row");
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn what_does_the_same_is_wanted_with_a_call() {
+        let wanted = table(&[Call::connect], 0);
+        let mark = Call::connect as u8 + 1;
+        assert_eq!((wanted.socket_calls[3], wanted.requests[16]), (mark, mark));
+        assert_eq!(wanted.calls[102], u16::from(SOCKETCALL) << 8, "as a 32-bit call alone");
+        assert_eq!(wanted.socket_calls.iter().chain(&wanted.requests).filter(|mark| **mark != 0).count(), 2);
+        assert_eq!(table(&[Call::unlinkat], 0).calls[102], 0);
     }
 
     #[test]

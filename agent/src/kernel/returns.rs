@@ -194,6 +194,7 @@ mod tests {
     fn a_call_has_the_names_that_kernels_give_it() {
         let of = |call| functions(call).collect::<Vec<_>>();
         assert_eq!(of(Call::umount2)[0], "__x64_sys_umount");
+        assert_eq!(of(Call::vfork), ["__do_sys_vfork"]);
         assert!(of(Call::setuid).contains(&"__ia32_sys_setuid16".to_owned()));
         assert!(of(Call::openat).contains(&"__ia32_compat_sys_openat".to_owned()));
     }

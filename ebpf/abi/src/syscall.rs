@@ -14,7 +14,7 @@ mod filter;
 pub use calls::{Address, CALLS, CWD, Call, Fd, NO_ARGUMENT, NOT_A_PATH, Name, RECIPES, Recipe, WRITES};
 pub use filter::{
     ALTERNATIVES, Alternative, CALL_NUMBERS, CLASSES, CallTable, FILTERS, Filter, Known, PLANS, Plan,
-    Subject, X32_BIT, class,
+    SOCKET_CALLS, SOCKETCALL, Subject, X32_BIT, class,
 };
 
 /// The return of each wanted call's own function costs other calls nothing. Else

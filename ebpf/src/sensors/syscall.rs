@@ -8,12 +8,12 @@ use aya_ebpf::{
 };
 use tarsier_abi::{
     ABSENT, Loss, Sensor,
-    syscall::{CALL_NUMBERS, CALLS, Call, X32_BIT},
+    syscall::{CALL_NUMBERS, CALLS, Call, SOCKET_CALLS, SOCKETCALL, X32_BIT},
 };
 
 use crate::{
     access::{Access, Typed, Untyped},
-    call::tell,
+    call::{peek_user, tell},
     capture::Capture,
     emit, filter,
     kernel::{CURRENT_IS_TYPED, Ptr, field, get, maybe},
@@ -80,7 +80,9 @@ fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32, gate: Option<*mut u64>) {
         let task = Untyped(unsafe { bpf_get_current_task() } as Ptr);
         (is_compat(task), filter::in_scope(task::default_cgroup(task)))
     };
-    let call = u32::from(if is_compat { calls >> 8 } else { calls & 0xff }).wrapping_sub(1);
+    let mark = if is_compat { calls >> 8 } else { calls & 0xff };
+    let by_number = mark == u16::from(SOCKETCALL);
+    let call = u32::from(if by_number { mark_of_socketcall(regs) } else { mark }).wrapping_sub(1);
     // A program that has started tells of itself; only what did not start is told here. A process that was made returns
     // from the call too, but only to a hook on all calls.
     let is_start = call == Call::execve as u32 || call == Call::execveat as u32;
@@ -98,7 +100,9 @@ fn wanted(regs: Ptr, ret: i64, calls: u16, plan: u32, gate: Option<*mut u64>) {
     }
     // Here, where the registers are known by type.
     let capture = Capture::resumed(scratch.cast());
-    if is_compat {
+    if by_number {
+        socketcall_arguments(capture, regs);
+    } else if is_compat {
         compat_arguments(capture, regs);
     } else {
         arguments(capture, regs);
@@ -133,6 +137,35 @@ fn arguments(capture: Capture, regs: Ptr) {
     capture.set_argument(3, get(regs, &field::REGS_ARG4));
     capture.set_argument(4, get(regs, &field::REGS_ARG5));
     capture.set_argument(5, get(regs, &field::REGS_ARG6));
+}
+
+/// What of `socketcall(int call, unsigned long *args)` somebody asks for.
+#[inline(always)]
+fn mark_of_socketcall(regs: Ptr) -> u16 {
+    let Some(table) = CALL_TABLE.get_ptr(0) else { return 0 };
+    let number = maybe::<u64>(regs, &field::REGS_COMPAT1).unwrap_or(0) as usize;
+    if number as u32 as usize >= SOCKET_CALLS {
+        return 0;
+    }
+    // SAFETY: a mask keeps it within the table.
+    let mark =
+        unsafe { (&raw const (*table).socket_calls).cast::<u8>().add(number & (SOCKET_CALLS - 1)).read() };
+    mark.into()
+}
+
+/// As [`arguments`], of the call that `socketcall` makes.
+#[inline(always)]
+fn socketcall_arguments(capture: Capture, regs: Ptr) {
+    /// `SYS_SEND` and `SYS_RECV`, which have four.
+    const WITHOUT_ADDRESS: [u32; 2] = [9, 10];
+    let number = maybe::<u64>(regs, &field::REGS_COMPAT1).unwrap_or(0) as u32;
+    let from = u64::from(maybe::<u64>(regs, &field::REGS_COMPAT2).unwrap_or(0) as u32);
+    // One by one: what is behind the last one may be no memory.
+    for index in 0..6 {
+        let argument: u32 = peek_user(from + 4 * index as u64);
+        let is_there = index < 4 || !WITHOUT_ADDRESS.contains(&number);
+        capture.set_argument(index, if is_there { argument.into() } else { 0 });
+    }
 }
 
 /// As [`arguments`], of a 32-bit call.

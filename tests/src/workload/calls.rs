@@ -52,7 +52,7 @@ const NEW: &[(&str, libc::c_long)] = &[("fchmodat2", 452)];
 /// ```
 /// An argument is a number (`-100`, `0x241`, `0o644`), `"text"` (its address, ended by NUL; no blanks in it), `hex:0a00…` (the
 /// address of these bytes), `zero:N` (the address of N zeros), `inet:ADDRESS:PORT` (that of a `sockaddr_in`, 16 bytes),
-/// `how:FLAGS:MODE` (that of a `struct open_how`, 24 bytes), `@LABEL` (what the line with that label returned), or `&LABEL`
+/// `how:FLAGS:MODE` (that of a `struct open_how`, 24 bytes), `words:A,B,…` (that of numbers of 32 bits, each an argument), `@LABEL` (what the line with that label returned), or `&LABEL`
 /// (the address of that label's bytes). A line `LABEL=NAME …` keeps what it returned; `LABEL=hex:…` its bytes.
 ///
 /// Every answer is `{ret}`: what the kernel returned, negative error numbers included.
@@ -153,6 +153,13 @@ impl Caller {
             vec![0; count.parse()?].into()
         } else if let Some(address) = word.strip_prefix("inet:") {
             internet(address.parse().with_context(|| format!("{address} is no address"))?)
+        } else if let Some(words) = word.strip_prefix("words:") {
+            let words = words.split(',').map(|word| self.argument(word, is_low));
+            words
+                .collect::<anyhow::Result<Vec<_>>>()?
+                .iter()
+                .flat_map(|word| (*word as u32).to_ne_bytes())
+                .collect()
         } else if let Some((flags, mode)) = word.strip_prefix("how:").and_then(|how| how.split_once(':')) {
             let numbers = [number(flags).context("flags")?, number(mode).context("a mode")?, 0];
             numbers.map(i64::to_ne_bytes).concat().into()

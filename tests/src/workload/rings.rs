@@ -1,6 +1,7 @@
 //! A ring of io_uring by hand (io_uring(7)): what a request does depends on each of its fields, which libraries fill in as they
 //! please.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,8 +20,6 @@ const COMPLETIONS_AT: i64 = 0x0800_0000;
 const REQUESTS_AT: i64 = 0x1000_0000;
 /// More than a ring of eight takes.
 const BYTES: usize = 4096;
-/// What its completion is found by.
-const OF_REQUEST: u64 = 0x7e57;
 
 /// A ring with room for eight requests.
 pub(super) struct Ring {
@@ -31,6 +30,8 @@ pub(super) struct Ring {
     requests: Mapping,
     /// `struct io_uring_params`, in words: where things are.
     params: [u32; 30],
+    /// What the last request was called. What fails of those that complete silently completes at any later time.
+    name: Cell<u64>,
 }
 
 /// A request (`struct io_uring_sqe`), as far as any operation here uses it.
@@ -63,12 +64,15 @@ impl Ring {
             completions: Mapping::new(fd, COMPLETIONS_AT)?,
             requests: Mapping::new(fd, REQUESTS_AT)?,
             params,
+            name: Cell::new(0),
         })
     }
 
     /// Has a request done; what it came to. One that completes silently is followed by one that does nothing.
     pub(super) fn run(&self, request: Request) -> anyhow::Result<i64> {
-        self.push(request, OF_REQUEST);
+        let name = self.name.get() + 1;
+        self.name.set(name);
+        self.push(request, name);
         let is_silent = request.flags & SKIPS_COMPLETION != 0;
         if is_silent {
             self.push(Request { operation: NOTHING, ..Request::default() }, 0);
@@ -83,7 +87,7 @@ impl Ring {
             return Err(io::Error::last_os_error()).context("io_uring_enter");
         }
         let results = self.completed();
-        match results.iter().find(|(name, _)| *name == OF_REQUEST) {
+        match results.iter().find(|(of, _)| *of == name) {
             Some((_, result)) => Ok(i64::from(*result)),
             None if is_silent => Ok(0),
             None => bail!("no completion of the request"),

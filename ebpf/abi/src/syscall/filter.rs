@@ -7,6 +7,11 @@ pub const CALL_NUMBERS: usize = 576;
 /// Set in the number of an x32 call (`__X32_SYSCALL_BIT`), which is else that of x86-64.
 pub const X32_BIT: u32 = 0x4000_0000;
 
+/// Numbers that `socketcall(2)` is passed are smaller: up to 20 (include/uapi/linux/net.h), a power of two for a mask.
+pub const SOCKET_CALLS: usize = 32;
+/// Stands in the table for whatever call of a socket `socketcall(2)` makes.
+pub const SOCKETCALL: u8 = u8::MAX;
+
 /// Which system calls are wanted: by number, the [`Call`](super::Call) that it is plus one, 0 = not wanted. The low byte is that of
 /// native calls, the high byte that of 32-bit ones.
 #[derive(Clone, Copy)]
@@ -14,6 +19,8 @@ pub const X32_BIT: u32 = 0x4000_0000;
 pub struct CallTable {
     /// By number.
     pub calls: [u16; CALL_NUMBERS],
+    /// By the number that `socketcall(2)` is passed, likewise: the entry of a 32-bit call that stands for many is [`SOCKETCALL`].
+    pub socket_calls: [u8; SOCKET_CALLS],
     /// By operation of io_uring, likewise.
     pub requests: [u8; OPERATIONS],
     /// Which of the [`PLANS`] holds.
