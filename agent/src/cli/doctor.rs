@@ -97,8 +97,8 @@ fn sensors() -> Vec<Check> {
         v1_controller: None,
         priority_bytes: 64 << 10,
         bulk_bytes: 64 << 10,
-        // Without any it would not be attached. One that hardly anybody makes.
-        wanted: Wanted { calls: vec![Call::userfaultfd], ..Wanted::default() },
+        // Without any they would not be attached. Those that hardly anybody makes, one of which is a request of io_uring too.
+        wanted: Wanted { calls: vec![Call::userfaultfd, Call::linkat], ..Wanted::default() },
         self_port: 0,
     };
     match Kernel::load(&options) {
