@@ -9,7 +9,7 @@ use tarsier_core::event::alert::Priority;
 use tarsier_core::event::{Process, syscall};
 use tarsier_core::process::ProcessTable;
 use tarsier_core::rules::event_types;
-use tarsier_core::rules::facts::{Cache, Facts, Lineage, Lookups, NoLookups, Reading, What, kinds};
+use tarsier_core::rules::facts::{Cache, Facts, Lineage, Lookups, NoLookups, Reading, What};
 use tarsier_core::rules::fields::Feed;
 use tarsier_core::rules::stated::Stated;
 
@@ -120,10 +120,10 @@ impl Rules {
             waiting: Waiting::default(),
             asks_runtimes: answers::asks_runtimes(&active, &alerts),
             now_ns: 0,
+            types: types_of(&active),
             active,
             alerts,
             finder: Finder::new(config.rules.matching, config.rules.cost),
-            types: Call::ALL.map(|call| kinds(call).collect()),
             exec: of(What::Exec.name()),
             exit: of(What::Exit { status: 0 }.name()),
             cache: Cache::default(),
@@ -146,6 +146,7 @@ impl Rules {
     pub(super) fn replace(&mut self, config: &Config, additions: &[Addition], active: Active) {
         self.alerts.replace(&config.alerts, additions, &active.set, active.digest.clone());
         (self.finder.matching, self.finder.cost) = (config.rules.matching, config.rules.cost);
+        self.types = types_of(&active);
         self.active = active;
         self.reloads += 1;
     }
@@ -305,6 +306,11 @@ impl Rules {
         }
         Verdict::Decided
     }
+}
+
+/// The types of events that each call is, by its number.
+fn types_of(active: &Active) -> [Vec<usize>; CALLS] {
+    Call::ALL.map(|call| active.compat.kinds(call).collect())
 }
 
 #[cfg(test)]

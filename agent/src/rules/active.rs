@@ -8,8 +8,8 @@ use anyhow::bail;
 use tarsier_abi::Sensor;
 use tarsier_abi::syscall::{Call, Plan};
 use tarsier_core::event::alert::Priority;
+use tarsier_core::rules::compat::Compat;
 use tarsier_core::rules::compile::Compiled;
-use tarsier_core::rules::facts;
 use tarsier_core::rules::need;
 use tarsier_core::rules::problem::{Code, Problem};
 use tarsier_core::rules::readings;
@@ -29,6 +29,8 @@ pub struct Active {
     pub digest: String,
     /// The names of its files, and the SHA-256 of each, in hexadecimal.
     pub files: Vec<(String, String)>,
+    /// Whose behaviour they have.
+    pub compat: Compat,
     /// Which path of a file is its name.
     pub paths: Paths,
     /// When it was put together.
@@ -73,6 +75,8 @@ impl Active {
         if set.rules.is_empty() {
             bail!("no rule could be loaded: run `tarsier rules check` on the files");
         }
+        let compat = config.compat.compat();
+        compat.apply(&mut set);
         let entries: Vec<_> = config.select.iter().map(super::config::Selection::entry).collect();
         for idle in select(&mut set, &entries) {
             tracing::warn!(?idle, "rules.select: no rule is of this name or tag");
@@ -88,6 +92,7 @@ impl Active {
             set,
             digest: files.digest(),
             files: files.digests(),
+            compat,
             paths: config.paths,
             loaded_at: SystemTime::now(),
         })
@@ -100,7 +105,7 @@ impl Active {
 
     /// The system calls that rules are about.
     pub fn calls(&self) -> Vec<Call> {
-        let asked = |call: &Call| facts::kinds(*call).any(|kind| self.compiled.asks_for(kind));
+        let asked = |call: &Call| self.compat.kinds(*call).any(|kind| self.compiled.asks_for(kind));
         Call::ALL.into_iter().filter(asked).collect()
     }
 

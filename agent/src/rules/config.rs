@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tarsier_core::rules::compat::Compat;
 use tarsier_core::rules::select::{Entry, Which};
 
 /// Which rules run.
@@ -21,6 +22,8 @@ pub struct RulesConfig {
     pub files: Vec<PathBuf>,
     /// What becomes of an event that several rules match.
     pub matching: Matching,
+    /// Whose behaviour rules have where Falco is plainly wrong.
+    pub compat: CompatName,
     /// Which path of a file that was opened its name is (`fd.name`, `fd.directory`, `fd.filename`, `fs.path.name`), in
     /// conditions and in alerts.
     pub paths: Paths,
@@ -41,6 +44,27 @@ pub enum Matching {
     All,
     /// The first rule tells, in the order of the files; what Falco does unless told otherwise.
     First,
+}
+
+/// Whose behaviour rules have where Falco is plainly wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CompatName {
+    /// `fd.net in (…)` looks at every network; rules about `open` see `creat` and `open_by_handle_at`, rules about `fchmodat`
+    /// see `fchmodat2`.
+    #[default]
+    Tarsier,
+    /// It looks at the first network only; each call is of its own type only.
+    Falco,
+}
+
+impl CompatName {
+    pub(super) fn compat(self) -> Compat {
+        match self {
+            Self::Tarsier => Compat::Tarsier,
+            Self::Falco => Compat::Falco,
+        }
+    }
 }
 
 /// Which path of a file that was opened its name is.

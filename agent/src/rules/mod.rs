@@ -9,7 +9,7 @@ mod report;
 mod watch;
 
 pub use active::Active;
-pub use config::{Matching, Named, Paths, RulesConfig, Selection};
+pub use config::{CompatName, Matching, Named, Paths, RulesConfig, Selection};
 pub use files::{Files, is_tests, read};
 pub use report::{Report, line_and_column, place, to_json, written};
 pub use watch::Watch;

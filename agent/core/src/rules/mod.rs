@@ -12,6 +12,7 @@
 mod chance;
 pub mod check;
 pub mod compare;
+pub mod compat;
 pub mod compile;
 pub mod condition;
 pub mod coverage;

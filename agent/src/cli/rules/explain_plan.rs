@@ -9,7 +9,7 @@ use tarsier_abi::io_uring::REQUESTS;
 use tarsier_abi::syscall::{ALTERNATIVES, Call};
 use tarsier_core::rules::compile::Extent;
 use tarsier_core::rules::event_types::{NAMES, find};
-use tarsier_core::rules::facts::{What, kinds};
+use tarsier_core::rules::facts::What;
 use tarsier_core::rules::load::Source;
 use tarsier_core::rules::need::explain::{About, Asking, Leaf, Passes, Told, Untested, Way, explain};
 
@@ -136,7 +136,7 @@ impl<'a> Explained<'a> {
     /// What there is to do in user space for a call that passed.
     fn extent(&self, call: Call) -> Extent {
         let mut sum = Extent::default();
-        for kind in kinds(call) {
+        for kind in self.active.compat.kinds(call) {
             let Extent { rules, comparisons, looks } = self.active.compiled.extent(kind);
             sum.rules += rules;
             sum.comparisons += comparisons;
@@ -150,7 +150,9 @@ impl<'a> Explained<'a> {
         let told = |event: &str| {
             event == What::Exec.name()
                 || event == What::Exit { status: 0 }.name()
-                || Call::ALL.into_iter().any(|call| kinds(call).any(|kind| NAMES[kind] == event))
+                || Call::ALL
+                    .into_iter()
+                    .any(|call| self.active.compat.kinds(call).any(|kind| NAMES[kind] == event))
         };
         !self.active.set.rules[place].events.iter().any(told)
     }
