@@ -60,7 +60,9 @@ pub(super) fn with_name(facts: &Facts<'_>, with: impl FnOnce(&[u8])) {
     if let Some(socket) = &event.socket {
         return socket::with_name(facts, event, socket, with);
     }
-    if let (Reading::Own, Some(file)) = (facts.reading, opened(event)) {
+    if facts.reading == Reading::Own
+        && let Some(file) = opened(event)
+    {
         return facts.cache.own_name.get(|out| file.path.write_into(out), with);
     }
     match (&event.path, &event.file) {
