@@ -2,11 +2,12 @@
 
 use std::io::Read;
 
+use tarsier_abi::Sensor;
 use tarsier_abi::syscall::{CALLS, PartKind};
 use tarsier_abi::tcp::SweepSlot;
 
 use super::block::{self, Damage, Kind, Unpacked, Unpacker};
-use super::{About, Frame, OLDEST_VERSION, Totals, VERSION};
+use super::{About, Frame, OLDEST_VERSION, SensorAtStart, Totals, VERSION};
 
 /// A capture that cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +35,11 @@ pub enum ReadError {
         /// Which agent wrote them.
         by: String,
     },
-    /// It may hold system calls that we do not know, or more of one.
+    /// It may hold records of a sensor or of system calls that we do not know, or more of a call.
     #[error(
-        "the capture may hold system calls that this version does not know (made by tarsier {by}): use the version that made it, or a later one"
+        "the capture may hold records that this version does not know (made by tarsier {by}): use the version that made it, or a later one"
     )]
-    Calls {
+    Later {
         /// Which agent wrote it.
         by: String,
     },
@@ -108,8 +109,10 @@ impl<R: Read> Reader<R> {
         if about.abi != tarsier_abi::ABI {
             return Err(ReadError::Records { found: about.abi, by: about.tarsier });
         }
-        if about.calls > CALLS || about.call_parts > PartKind::LAST {
-            return Err(ReadError::Calls { by: about.tarsier });
+        let is_known = |sensor: &SensorAtStart| Sensor::ALL.iter().any(|known| known.name() == sensor.name);
+        let knows_all = about.sensors.iter().all(is_known);
+        if !knows_all || about.calls > CALLS || about.call_parts > PartKind::LAST {
+            return Err(ReadError::Later { by: about.tarsier });
         }
         block.clear();
         Ok(Self { input, unpacker, about, block, position: 0, slots: Vec::new(), ending: None })

@@ -91,6 +91,11 @@ fn of_another_version_a_capture_says_which_one_reads_it() {
         (OLDEST_VERSION - 1, about(), "this version reads 1 to 2: use the version of tarsier that made it"),
         (VERSION, with(|about| about.abi += 1), "use the version that made it"),
         (VERSION, with(|about| about.calls = tarsier_abi::syscall::CALLS + 1), later),
+        (
+            VERSION,
+            with(|about| about.sensors = vec![SensorAtStart { name: "later".into(), off: String::new() }]),
+            later,
+        ),
         (VERSION, with(|about| about.call_parts = tarsier_abi::syscall::PartKind::LAST + 1), later),
     ] {
         let said = refused(format, about).unwrap();
