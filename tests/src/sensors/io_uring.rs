@@ -93,11 +93,10 @@ fn alerts(context: &Context) -> anyhow::Result<Alerts> {
     let ledger = alerts.agent.ledger()?;
     let attached = ledger.sum("tarsier_sensor_attached", &[("sensor", "io_uring")])?;
     if attached != 1.0 {
-        let said = ledger.to_string();
-        let reason =
-            said.lines().find(|line| line.contains("tarsier_sensor_attached{") && line.contains("io_uring"));
-        let reason = reason.context("the sensor is off and nothing says why")?;
-        ensure!(reason.contains("needs "), "it is off for no reason of the kernel's: {reason}");
+        let off = [("sensor", "io_uring"), ("reason", "needs struct io_kiocb has no member cmd")];
+        ledger
+            .sum("tarsier_sensor_attached", &off)
+            .context("it is off, and not for what this kernel lacks")?;
         return Err(Skip("requests do not say what they are of before 6.0".to_owned()).into());
     }
     Ok(alerts)
