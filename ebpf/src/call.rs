@@ -164,15 +164,18 @@ fn passes(capture: Capture, task: Untyped, record: *mut SyscallRecord, ret: i64,
         return false;
     }
     let fd = if let Fd::First = recipe.fd { capture.argument(0) as i64 } else { ret };
+    let returned = Known { bits: ret as u64, known: u64::MAX };
     match recipe.subject() {
         Subject::Outcome => true,
         Subject::Descriptor => {
             let file = descriptor::file(task, fd as u32);
             // Where there is no file, arguments may say what would have been.
-            let known = if file.is_null() { 0 } else { u64::MAX };
-            let head = Known { bits: descriptor::family_of(file).into(), known };
-            let tail = Known { bits: ret as u64, known: u64::MAX };
-            alternatives.hold(head, tail)
+            let head = if file.is_null() { Known { bits: 0, known: 0 } } else { descriptor::head(file) };
+            alternatives.hold(head, returned)
+        }
+        Subject::Choice => {
+            let chosen = capture.argument(recipe.choice) as u32;
+            alternatives.hold(Known { bits: chosen.into(), known: u64::MAX }, returned)
         }
         Subject::Path => {
             if pushed::written_path(alternatives, capture.argument(recipe.path.at)) {

@@ -2,7 +2,7 @@
 
 use tarsier_abi::{
     ABSENT,
-    syscall::{ConnectionFacts, FileFacts, SocketFacts, file_flag, socket_flag},
+    syscall::{ConnectionFacts, FileFacts, Known, SocketFacts, file_flag, socket_flag, socket_head},
     tcp::{role, state},
 };
 
@@ -77,10 +77,14 @@ pub fn is_socket(file: Ptr) -> bool {
     mode(Untyped(file)) & S_IFMT == S_IFSOCK
 }
 
-/// The family of a file's socket; 0 of what is none.
+/// What filters look at of a file.
 #[inline(always)]
-pub fn family_of(file: Ptr) -> u16 {
-    if file.is_null() || !is_socket(file) { 0 } else { family(sock(file)) }
+pub fn head(file: Ptr) -> Known {
+    if !is_socket(file) {
+        return socket_head(0, 0);
+    }
+    let sock = sock(file);
+    socket_head(family(sock), sequence::peer_port(Untyped(sock)))
 }
 
 /// The `struct sock` of a socket's file; null if it has been let go.

@@ -4,7 +4,9 @@
 //! that was opened has it, since the task's memory can have been changed since the kernel read it.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
-use tarsier_abi::syscall::{ALTERNATIVES, CLASSES, FILTERS, Filter, Known, PATH_BYTES, PLANS, Plan};
+use tarsier_abi::syscall::{
+    ALTERNATIVES, Alternative, CLASSES, FILTERS, Filter, Known, PATH_BYTES, PLANS, Plan,
+};
 
 use crate::{
     kernel::{Ptr, field, peek, peek_ptr},
@@ -26,12 +28,21 @@ fn filter_of(call: u32, plan: u32) -> Option<*const Filter> {
     Some(unsafe { (&raw const (*plan).filters).cast::<Filter>().add(place) })
 }
 
-/// Alternatives of a call's filter, in one word, so that a function can be asked about them: which plan, which call, and one bit
-/// for each alternative.
+/// A class, masked where it is used and not where it was made: verifiers before 5.16 or so forget the bounds of a number that had
+/// to be put aside, or was put together of others.
+#[inline(always)]
+fn class(mut class: u64) -> usize {
+    // SAFETY: a move of a register to itself, behind which the compiler knows nothing of the number.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) class, options(pure, nomem, nostack)) };
+    class as usize & (CLASSES - 1)
+}
+
+/// Alternatives of a call's filter, in one word, so that a function can be asked about them: from the lowest byte, which call, which
+/// plan and which class; in the upper half one bit for each alternative.
 #[derive(Clone, Copy)]
 pub struct Alternatives(u64);
 
-const _: () = assert!(ALTERNATIVES <= 32 && PLANS <= 1 << 8);
+const _: () = assert!(ALTERNATIVES <= 32 && PLANS <= 1 << 8 && CLASSES <= 1 << 8);
 
 impl Alternatives {
     /// Those for a class of calls. None: the call has no filter, everything passes.
@@ -39,8 +50,10 @@ impl Alternatives {
     pub fn of(call: u32, plan: u32, class: usize) -> Option<Self> {
         let filter = filter_of(call, plan)?;
         // SAFETY: a mask keeps it within the table.
-        let bits = unsafe { (&raw const (*filter).by_class).cast::<u32>().add(class & (CLASSES - 1)).read() };
-        Some(Self(u64::from(bits) << 32 | u64::from(plan & 0xff) << 8 | u64::from(call & 0xff)))
+        let bits =
+            unsafe { (&raw const (*filter).by_class).cast::<u32>().add(self::class(class as u64)).read() };
+        let which = (class as u64 & 0xff) << 16 | u64::from(plan & 0xff) << 8 | u64::from(call & 0xff);
+        Some(Self(u64::from(bits) << 32 | which))
     }
 
     /// Passed from one function to another.
@@ -65,6 +78,12 @@ impl Alternatives {
     #[inline(always)]
     pub fn hold(self, head: Known, tail: Known) -> bool {
         let Some(filter) = self.filter() else { return true };
+        // SAFETY: a mask keeps it within the table.
+        let in_common =
+            unsafe { &*(&raw const (*filter).in_common).cast::<Alternative>().add(class(self.0 >> 16)) };
+        if !in_common.holds(head, tail) {
+            return false;
+        }
         let bits = self.bits();
         for index in 0..ALTERNATIVES {
             if bits >> index == 0 {
@@ -132,11 +151,8 @@ pub fn path_passes(alternatives: Alternatives, scratch: *mut u8, read: i64) -> b
     }
     let text = scratch.wrapping_add(BEFORE);
     let len = (read as usize - 1) & (PATH_BYTES - 1);
-    // SAFETY (each read): within the scratch; bytes need no alignment.
-    let word = |at: usize| unsafe { text.wrapping_add(at).cast::<u64>().read_unaligned() };
-    let head = word(0);
-    // SAFETY: as above.
-    let tail = unsafe { scratch.wrapping_add(len).cast::<u64>().read_unaligned() };
+    // SAFETY (both): within the scratch.
+    let (head, tail) = unsafe { (word(text), word(scratch.wrapping_add(len))) };
     let last = (tail >> 56) as u8;
     if head as u8 != b'/' || last == b'/' || last == b'.' {
         return true;
@@ -162,7 +178,7 @@ fn is_clean(text: *const u8, len: usize) -> bool {
             return true;
         }
         // SAFETY: below PATH_BYTES, with eight bytes of the scratch behind.
-        let word = unsafe { text.wrapping_add(at & (PATH_BYTES - 1)).cast::<u64>().read_unaligned() };
+        let word = unsafe { word(text.wrapping_add(at & (PATH_BYTES - 1))) };
         let slash_or_dot = zeros(word ^ SLASHES) | zeros(word ^ DOTS);
         // A byte, and the one behind it.
         if slash_or_dot & (zeros(word ^ SLASHES) >> 8) != 0 {
@@ -171,6 +187,20 @@ fn is_clean(text: *const u8, len: usize) -> bool {
         at += 7;
     }
     false
+}
+
+/// Eight bytes, wherever they begin. BPF machines that we run on read them so; the compiler would take them one by one.
+///
+/// # Safety
+/// They are part of a live map value.
+#[inline(always)]
+unsafe fn word(at: *const u8) -> u64 {
+    let word: u64;
+    // SAFETY: the caller's.
+    unsafe {
+        core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) at, options(readonly, nostack))
+    };
+    word
 }
 
 /// The high bit of every byte that is zero, and of no other.

@@ -300,11 +300,12 @@ fn passes(capture: Capture, record: *mut SyscallRecord, ret: i64, file: Ptr, pla
     if alternatives.is_empty() {
         return false;
     }
-    if !matches!(recipe.subject(), Subject::Descriptor) {
-        return true;
-    }
-    let known = if file.is_null() { 0 } else { u64::MAX };
-    let head = Known { bits: descriptor::family_of(file).into(), known };
+    let head = match recipe.subject() {
+        Subject::Descriptor if file.is_null() => Known { bits: 0, known: 0 },
+        Subject::Descriptor => descriptor::head(file),
+        Subject::Choice => Known { bits: (capture.argument(recipe.choice) as u32).into(), known: u64::MAX },
+        Subject::Outcome | Subject::Path => return true,
+    };
     alternatives.hold(head, Known { bits: ret as u64, known: u64::MAX })
 }
 

@@ -62,8 +62,13 @@ impl Identity {
 /// automatically bound socket closes.
 #[inline(always)]
 pub fn ports(sock: impl Access) -> (u16, u16) {
-    let local = u16::from_be(sock.read(&field::INET_SPORT));
-    (local, u16::from_be(sock.read(&field::SOCK_DPORT)))
+    (u16::from_be(sock.read(&field::INET_SPORT)), peer_port(sock))
+}
+
+/// The peer's port, host order; 0: there is no peer, or none that has a port.
+#[inline(always)]
+pub fn peer_port(sock: impl Access) -> u16 {
+    u16::from_be(sock.read(&field::SOCK_DPORT))
 }
 
 /// What was sent, as the counters and as the sequence numbers have it.

@@ -40,9 +40,10 @@ pub(super) enum Command {
     /// For each system call that rules are about: what the kernel lets pass (one of the lines has to be so), or which rule has
     /// everything pass and by which comparisons: of a way to match that the kernel can test nothing of. It can test
     /// how a call ended (`evt.res`, `evt.rawres`, `evt.failed`, `fd.num`), how a file was opened (`evt.is_open_read`,
-    /// `evt.is_open_write`), how its path begins and ends (`fd.name`, `fd.directory`, `fd.filename`), and the
-    /// family of a socket (`fd.type`, `fd.typechar`, `fd.l4proto`). Join one of those by `and` to what makes a call
-    /// pass unfiltered.
+    /// `evt.is_open_write`), how its path begins and ends (`fd.name`, `fd.directory`, `fd.filename`), the
+    /// family of a socket (`fd.type`, `fd.typechar`, `fd.l4proto`), the port that `connect` leads to (`fd.sport`, `fd.rport`), and
+    /// which of several things was asked for (`evt.arg.domain`, `evt.arg.request`, `evt.arg.option`, `evt.arg.cmd`). Join one of
+    /// those by `and` to what makes a call pass unfiltered.
     ///
     /// Of a path the first and last eight bytes count, of the path as it was written and of the file's own; a `?` is any byte. A
     /// path that is relative, or not clean, is judged in user space.

@@ -13,8 +13,8 @@ mod filter;
 
 pub use calls::{Address, CALLS, CWD, Call, Fd, NO_ARGUMENT, NOT_A_PATH, Name, RECIPES, Recipe, WRITES};
 pub use filter::{
-    ALTERNATIVES, Alternative, CALL_NUMBERS, CLASSES, CallTable, FILTERS, Filter, Known, PLANS, Plan,
-    SOCKET_CALLS, SOCKETCALL, Subject, X32_BIT, class,
+    ALTERNATIVES, Alternative, CALL_NUMBERS, CLASSES, CallTable, FAMILY, FILTERS, Filter, Known, PEER_PORT,
+    PLANS, Plan, SOCKET_CALLS, SOCKETCALL, Subject, X32_BIT, class, socket_head,
 };
 
 /// The return of each wanted call's own function costs other calls nothing. Else

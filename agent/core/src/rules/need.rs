@@ -3,10 +3,11 @@
 //! A condition becomes alternatives, each a few facts that have to be so; everything else of it is taken to be so. So
 //! what passes is never less than what matches. Facts are those that the kernel side can test in a few
 //! nanoseconds: how the call ended, how a file was opened, both ends of its path, the family
-//! of a socket, what was returned.
+//! of a socket and its peer's port, which of several things was asked for, what was returned.
 
 use tarsier_abi::syscall::{
-    ALTERNATIVES, Alternative, CALLS, CLASSES, Call, FILTERS, Filter, Plan, RECIPES, Subject, class,
+    ALTERNATIVES, Alternative, CALLS, CLASSES, Call, FAMILY, FILTERS, Filter, PEER_PORT, Plan, RECIPES,
+    Subject, class, socket_head,
 };
 
 use super::compile::{ByType, of_type};
@@ -15,9 +16,11 @@ use super::facts::kinds;
 use super::ruleset::{Ready, Ruleset};
 use super::simplify::simplify;
 use super::typed::Expr;
+use crate::event::syscall::{AF_INET, AF_INET6};
 pub use stated::lets_pass;
 
 mod atoms;
+mod choice;
 pub mod explain;
 mod stated;
 #[cfg(test)]
@@ -34,6 +37,10 @@ struct Need {
     never: u32,
     /// The families of the socket; empty: any, or none.
     families: Vec<u16>,
+    /// The port of its peer; empty: any, or none.
+    ports: Vec<u16>,
+    /// What was asked for, as the call's argument has it; empty: anything.
+    chosen: Vec<u32>,
     /// What was returned; empty: anything.
     returned: Vec<i64>,
     /// Only of a path that is not absolute and clean: those pass in any case.
@@ -51,6 +58,8 @@ impl Need {
             tail: longer(&self.tail, &other.tail, |long, short| long.ends_with(short))?,
             never: self.never | other.never,
             families: common(&self.families, &other.families)?,
+            ports: common(&self.ports, &other.ports)?,
+            chosen: common(&self.chosen, &other.chosen)?,
             returned: common(&self.returned, &other.returned)?,
             is_unclean: self.is_unclean || other.is_unclean,
         })
@@ -138,6 +147,8 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
             other != alternative && classes & !others == 0 && follows(alternative, other)
         })
     });
+    // Those for calls of the first classes are found first: what reads, and did not fail.
+    alternatives.sort_by_key(|(_, classes)| classes.trailing_zeros());
     if alternatives.iter().any(|(alternative, classes)| {
         *alternative == Alternative::default() && *classes == (1 << CLASSES) - 1
     }) {
@@ -152,8 +163,19 @@ pub fn filter(call: Call, conditions: &[Expr]) -> Option<Filter> {
             *bits |= (classes >> class & 1) << place;
         }
     }
+    for (class, in_common) in filter.in_common.iter_mut().enumerate() {
+        let of_class = alternatives.iter().filter(|(_, classes)| classes >> class & 1 != 0);
+        let of_class = of_class.map(|(alternative, _)| *alternative);
+        // What is for unclean paths alone is not asked of others.
+        let asked = of_class.clone().filter(|alternative| *alternative != UNCLEAN);
+        let joined = asked.reduce(|all, other| join(&all, &other)).or_else(|| of_class.clone().next());
+        *in_common = joined.unwrap_or(Alternative::ANYTHING);
+    }
     Some(filter)
 }
+
+/// Of paths that are not absolute and clean: those pass without being asked, if their class does. For no other path this holds.
+const UNCLEAN: Alternative = Alternative { head_mask: 0xff, ..Alternative::ANYTHING };
 
 /// What has to be so for one of these conditions to be true: alternatives and the classes they are for, as many as there are.
 fn alternatives(call: Call, conditions: &[Expr]) -> Vec<(Alternative, u32)> {
@@ -175,33 +197,60 @@ fn alternatives(call: Call, conditions: &[Expr]) -> Vec<(Alternative, u32)> {
 fn of_need(need: &Need, subject: Subject) -> Vec<Alternative> {
     match subject {
         Subject::Outcome => vec![Alternative::default()],
-        // Those pass without being asked, if their class does: for no other path this holds.
-        Subject::Path if need.is_unclean => {
-            vec![Alternative { head_mask: 0xff, ..Alternative::ANYTHING }]
-        }
+        Subject::Path if need.is_unclean => vec![UNCLEAN],
         Subject::Path => {
             let (head, head_mask) = first_bytes(&need.head);
             let (tail, tail_mask) = last_bytes(&need.tail);
             vec![Alternative { head, head_mask, tail, tail_mask }]
         }
         Subject::Descriptor => {
-            let families: Vec<Option<u16>> = or_any(&need.families);
-            let returned: Vec<Option<i64>> = or_any(&need.returned);
             let mut all = Vec::new();
-            for family in &families {
-                for ret in &returned {
-                    all.push(Alternative {
-                        head: family.unwrap_or(0).into(),
-                        head_mask: family.map_or(0, |_| u16::MAX).into(),
-                        tail: ret.unwrap_or(0).cast_unsigned(),
-                        tail_mask: ret.map_or(0, |_| u64::MAX),
-                    });
+            for (family, family_mask) in families(&need.families) {
+                for port in or_any(&need.ports) {
+                    let (port, port_mask) =
+                        port.map_or((0, 0), |port| (socket_head(0, port).bits, PEER_PORT));
+                    all.push((family | port, family_mask | port_mask));
                 }
             }
-            all
+            and_returned(&all, &need.returned)
+        }
+        Subject::Choice => {
+            let chosen = or_any(&need.chosen).into_iter();
+            let all: Vec<_> =
+                chosen.map(|one| one.map_or((0, 0), |one| (one.into(), u32::MAX.into()))).collect();
+            and_returned(&all, &need.returned)
         }
     }
 }
+
+/// Each of these heads and their masks, with each of what was returned.
+fn and_returned(heads: &[(u64, u64)], returned: &[i64]) -> Vec<Alternative> {
+    let mut all = Vec::new();
+    for (head, head_mask) in heads {
+        for ret in or_any(returned) {
+            let (tail, tail_mask) = ret.map_or((0, 0), |ret| (ret.cast_unsigned(), u64::MAX));
+            all.push(Alternative { head: *head, head_mask: *head_mask, tail, tail_mask });
+        }
+    }
+    all
+}
+
+/// Families as bits and masks. Both of IP are one: they differ in one bit, which no other family has beside those of the older.
+fn families(families: &[u16]) -> Vec<(u64, u64)> {
+    let is_ip = |family: &&u16| matches!(**family, AF_INET | AF_INET6);
+    let mut all: Vec<(u64, u64)> = Vec::new();
+    let both = families.contains(&AF_INET) && families.contains(&AF_INET6);
+    if both {
+        all.push(IP);
+    }
+    all.extend(
+        families.iter().filter(|family| !(both && is_ip(family))).map(|family| (u64::from(*family), FAMILY)),
+    );
+    if families.is_empty() { vec![(0, 0)] } else { all }
+}
+
+/// The bits that `AF_INET` and `AF_INET6` share, and no other family has alone.
+const IP: (u64, u64) = (AF_INET as u64, FAMILY & !((AF_INET ^ AF_INET6) as u64));
 
 fn or_any<T: Copy>(values: &[T]) -> Vec<Option<T>> {
     if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }

@@ -402,8 +402,13 @@ fn way_document(way: &Way) -> Value {
             document["path_begins_with"] = begins.as_str().into();
             document["path_ends_with"] = ends.as_str().into();
         }
-        About::Descriptor { family, returned } => {
+        About::Descriptor { family, port, returned } => {
             document["socket_family"] = json!(family);
+            document["peer_port"] = json!(port);
+            document["returned"] = json!(returned);
+        }
+        About::Choice { chosen, returned } => {
+            document["asked_for"] = json!(chosen);
             document["returned"] = json!(returned);
         }
     }

@@ -20,6 +20,8 @@ pub struct Recipe {
     pub data: u8,
     /// The argument with the flags that a file is opened with; [`WRITES`]; else [`NO_ARGUMENT`].
     pub flags: u8,
+    /// The argument that says which of several things is asked for, a number of a list; else [`NO_ARGUMENT`].
+    pub choice: u8,
 }
 
 /// In place of flags: the file is opened to be written.
@@ -100,6 +102,7 @@ impl Recipe {
             address: Address::None,
             data: NO_ARGUMENT,
             flags: NO_ARGUMENT,
+            choice: NO_ARGUMENT,
         }
     }
     /// And a path or name.
@@ -126,8 +129,15 @@ impl Recipe {
     pub const fn opens(self, flags: u8) -> Self {
         Self { flags, ..self }
     }
+    /// And an argument that says which of several things is asked for.
+    pub const fn choice(self, choice: u8) -> Self {
+        Self { choice, ..self }
+    }
     /// What its filter is about.
     pub const fn subject(&self) -> Subject {
+        if self.choice != NO_ARGUMENT {
+            return Subject::Choice;
+        }
         match (self.path.at, self.flags, self.fd) {
             // A path that nothing was opened by is text in the task's memory and nothing else.
             (NO_ARGUMENT, NO_ARGUMENT, Fd::First | Fd::Returned) => Subject::Descriptor,
@@ -174,7 +184,7 @@ macro_rules! for_each_call {
             (memfd_create, 27, Recipe::numbers(2).name(Name::text(0)).of(Fd::Returned));
             (userfaultfd, 28, Recipe::numbers(1).of(Fd::Returned));
             // Sockets.
-            (socket, 29, Recipe::numbers(3).of(Fd::Returned));
+            (socket, 29, Recipe::numbers(3).of(Fd::Returned).choice(0));
             (bind, 30, Recipe::numbers(3).of(Fd::First).address(Address::Second));
             (connect, 31, Recipe::numbers(3).of(Fd::First).address(Address::Second));
             (listen, 32, Recipe::numbers(2).of(Fd::First));
@@ -187,11 +197,11 @@ macro_rules! for_each_call {
             // Processes and what they may do.
             (execve, 39, Recipe::numbers(0).name(Name::path(0)));
             (execveat, 40, Recipe::numbers(1).name(Name::path_at(0, 1)));
-            (ptrace, 41, Recipe::numbers(4));
+            (ptrace, 41, Recipe::numbers(4).choice(0));
             (kill, 42, Recipe::numbers(2));
             (tkill, 43, Recipe::numbers(2));
             (tgkill, 44, Recipe::numbers(3));
-            (prctl, 45, Recipe::numbers(5));
+            (prctl, 45, Recipe::numbers(5).choice(0));
             (setuid, 46, Recipe::numbers(1));
             (setgid, 47, Recipe::numbers(1));
             (setreuid, 48, Recipe::numbers(2));
@@ -204,7 +214,7 @@ macro_rules! for_each_call {
             (init_module, 54, Recipe::numbers(2));
             (finit_module, 55, Recipe::numbers(3).of(Fd::First));
             (delete_module, 56, Recipe::numbers(2).name(Name::text(0)));
-            (bpf, 57, Recipe::numbers(3));
+            (bpf, 57, Recipe::numbers(3).choice(0));
             // Messages by the dozen: the address is the first one's.
             (sendmmsg, 58, Recipe::numbers(4).of(Fd::First).address(Address::Message));
             (recvmmsg, 59, Recipe::numbers(4).of(Fd::First).address(Address::Message));

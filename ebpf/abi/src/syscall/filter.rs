@@ -32,7 +32,7 @@ pub const PLANS: u32 = 2;
 /// Most filters of a plan.
 pub const FILTERS: usize = 16;
 /// Most alternatives of a filter.
-pub const ALTERNATIVES: usize = 16;
+pub const ALTERNATIVES: usize = 32;
 
 /// What rules can be about, by call: what it lets pass is never less than what a rule can match.
 #[derive(Clone, Copy)]
@@ -51,8 +51,12 @@ impl Plan {
 
 impl Filter {
     /// A filter that nothing passes.
-    pub const NOTHING: Self =
-        Self { by_class: [0; CLASSES], of_any_end: 0, alternatives: [Alternative::ANYTHING; ALTERNATIVES] };
+    pub const NOTHING: Self = Self {
+        by_class: [0; CLASSES],
+        of_any_end: 0,
+        in_common: [Alternative::ANYTHING; CLASSES],
+        alternatives: [Alternative::ANYTHING; ALTERNATIVES],
+    };
 }
 
 impl Alternative {
@@ -60,11 +64,12 @@ impl Alternative {
     pub const ANYTHING: Self = Self { head: 0, head_mask: 0, tail: 0, tail_mask: 0 };
 }
 
-/// What of a call passes: one of its alternatives has to hold.
+/// What of a call passes: what all of its class have in common has to hold, and one of its alternatives.
 ///
 /// An alternative is about a head and a tail, of eight bytes each. Of a call with one path: the path's first and last
 /// ones, of the path as it was passed and of the file's own. Of a call with a descriptor and no path:
-/// the family of its socket (0 of what is none), and what was returned.
+/// what [`socket_head`] says of its socket, and what was returned. Of a call with a choice: that argument's lower half, and what was
+/// returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Filter {
@@ -72,6 +77,8 @@ pub struct Filter {
     pub by_class: [u32; CLASSES],
     /// Alternatives that hold of some paths of files whatever these end with, one bit each.
     pub of_any_end: u32,
+    /// By [`class`]: what all of its alternatives have in common. Most calls end here, at the cost of one.
+    pub in_common: [Alternative; CLASSES],
     /// The alternatives.
     pub alternatives: [Alternative; ALTERNATIVES],
 }
@@ -115,6 +122,8 @@ pub enum Subject {
     Path,
     /// Its socket, and what it returned.
     Descriptor,
+    /// The argument that says what is asked for, and what it returned.
+    Choice,
     /// Only its class.
     Outcome,
 }
@@ -128,3 +137,16 @@ pub const CLASSES: usize = 8;
 pub const fn class(access: u32, failed: bool) -> usize {
     ((access & 3) * 2 + failed as u32) as usize
 }
+
+/// What a filter looks at of a socket: its family and, of one that knows its peer, the peer's port in host order. 0 of what is
+/// no socket.
+#[inline(always)]
+pub const fn socket_head(family: u16, peer_port: u16) -> Known {
+    let known = if peer_port == 0 { !PEER_PORT } else { u64::MAX };
+    Known { bits: family as u64 | (peer_port as u64) << PEER_PORT.trailing_zeros(), known }
+}
+
+/// The bits of [`socket_head`] that are the family.
+pub const FAMILY: u64 = 0xffff;
+/// The bits of [`socket_head`] that are the peer's port.
+pub const PEER_PORT: u64 = 0xffff << 16;

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use tarsier_abi::syscall::{FMODE_CREATED, file_flag};
+use tarsier_abi::syscall::{Call, FMODE_CREATED, file_flag};
 
 use super::parameters::{self, Exec, Exit, Parameter, Shown};
 use super::words::{self, Words};
@@ -23,12 +23,7 @@ const NULL: &[u8] = b"NULL";
 const AT_FDCWD: i32 = -100;
 
 pub(in crate::rules) fn one(facts: &Facts<'_>, argument: Option<&Argument>, with: With<'_>) {
-    let parameters = parameters::of(facts.what);
-    let found = match argument {
-        Some(Argument::Index(index)) => parameters.get(*index as usize),
-        Some(Argument::Key(name)) => parameters.iter().find(|parameter| parameter.name == name),
-        None => None,
-    };
+    let found = argument.and_then(|argument| named_by(argument, parameters::of(facts.what)));
     let Some(Parameter { shown, .. }) = found else { return };
     // What is compared most, and stands in the record as it is.
     if let (Some(event), Shown::Path | Shown::Path2 | Shown::Name) = (facts.syscall(), shown) {
@@ -46,6 +41,34 @@ pub(in crate::rules) fn one(facts: &Facts<'_>, argument: Option<&Argument>, with
             None => {}
         },
     );
+}
+
+fn named_by<'a>(argument: &Argument, parameters: &'a [Parameter]) -> Option<&'a Parameter> {
+    match argument {
+        Argument::Index(index) => parameters.get(*index as usize),
+        Argument::Key(name) => parameters.iter().find(|parameter| parameter.name == name),
+    }
+}
+
+/// An argument that is told as one word of a list.
+pub(in crate::rules) struct Choices {
+    /// The call's own argument, from 0.
+    pub index: u8,
+    /// What the kernel takes, and the word for it: all of them.
+    pub words: Vec<words::Choice>,
+    /// The word for whatever else is passed. None: its digits.
+    pub other: Option<String>,
+}
+
+/// What a call's argument can be told as. None: it is not told by one word, or is told as something else than the kernel takes.
+pub(in crate::rules) fn choices(call: Call, argument: &Argument) -> Option<Choices> {
+    let Some(Parameter { shown: Shown::Words(index, words), .. }) =
+        named_by(argument, parameters::of_call(call))
+    else {
+        return None;
+    };
+    let (words, other) = words.choices()?;
+    Some(Choices { index: *index, words, other })
 }
 
 pub(in crate::rules) fn all(facts: &Facts<'_>, _: Option<&Argument>, with: With<'_>) {

@@ -38,6 +38,14 @@ pub(in crate::rules) fn error(ret: i64) -> Option<&'static str> {
     name.copied().filter(|name| *name != "_")
 }
 
+/// What a call returned of which this is told.
+pub(in crate::rules) fn number(name: &str) -> Option<i64> {
+    let last = -512 - OWN_ERRORS.len() as i64;
+    let named = (last..0).find(|ret| error(*ret) == Some(name));
+    // One without a name is told in digits.
+    named.or_else(|| name.parse().ok())
+}
+
 /// The name of a signal.
 pub(super) fn signal(number: u64) -> Option<&'static str> {
     let name = SIGNALS.get(usize::try_from(number).ok()?);

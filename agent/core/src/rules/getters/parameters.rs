@@ -220,7 +220,8 @@ const fn making(flags: Shown) -> [Parameter; 21] {
     ]
 }
 
-fn of_call(call: Call) -> &'static [Parameter] {
+/// The arguments of a call, in order.
+pub(super) fn of_call(call: Call) -> &'static [Parameter] {
     match call {
         Call::open => {
             const { &[FD, p("name", S::Path), p("flags", S::OpenFlags(1)), p("mode", S::OpenMode), DEV, INO] }

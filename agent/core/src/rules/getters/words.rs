@@ -35,10 +35,34 @@ fn same(number: u64) -> u32 {
     number as u32
 }
 
+/// A number of the kernel's, and the word for it.
+pub(in crate::rules) type Choice = (u32, String);
+
 impl Words {
     /// A number of the kernel's as Falco counts.
     pub(super) fn number(&self, of_kernel: u64) -> u32 {
         (self.of_kernel)(of_kernel)
+    }
+
+    /// The kernel's numbers and the word for each, and the word for every other number, if there is one. None: it is not one
+    /// word for one number, or not all of the kernel's numbers are known.
+    pub(super) fn choices(&self) -> Option<(Vec<Choice>, Option<String>)> {
+        // Of `ptrace(2)` some begin at 0x4200.
+        let of_kernel = || (0..0x100_u32).chain(0x4200..0x4300);
+        let told = |number: u32| {
+            let mut word = Vec::new();
+            self.write(&mut word, self.number(number.into()));
+            String::from_utf8(word).ok().filter(|word| !word.is_empty())
+        };
+        let other = told(u32::MAX);
+        let of =
+            |number: u32| told(number).filter(|word| Some(word) != other.as_ref()).map(|word| (number, word));
+        let words: Vec<_> = of_kernel().filter_map(of).collect();
+        let is_known = |number: u32| of_kernel().any(|kernel| self.number(kernel.into()) == number);
+        // Digits have to be those that the kernel takes.
+        let is_same = other.is_some() || self.number(u32::MAX.into()) == u32::MAX;
+        let is_whole = self.is_one && is_same && self.list.iter().all(|(_, number)| is_known(*number));
+        is_whole.then_some((words, other))
     }
 
     /// Appends the words for a number of Falco's, with `|` between; nothing if there are none.

@@ -1,14 +1,20 @@
 //! What one comparison needs.
 
 use super::super::condition::Operator;
+use super::super::getters::errors;
 use super::super::typed::{Operand, Right, Test};
-use super::Need;
+use super::{Need, choice};
 use crate::event::syscall::{AF_INET, AF_INET6, AF_UNIX};
 use tarsier_abi::syscall::{CLASSES, Call, RECIPES, Subject, class};
 
 /// What has to be so for a comparison to be true; each is enough.
 pub(super) fn needs(call: Call, test: &Test) -> Vec<Need> {
     let known = match (&test.left, test.quantifier) {
+        // What the agent never gives is never true.
+        (Operand::Field(reference), _) if reference.field.lacks.is_some() => Some(Vec::new()),
+        (Operand::Field(reference), None) if reference.field.name == "evt.arg" => {
+            choice::needs(call, reference.argument.as_ref(), test)
+        }
         (Operand::Field(reference), None) => of_field(call, reference.field.name, test),
         _ => None,
     };
@@ -26,12 +32,14 @@ fn of_field(call: Call, name: &str, test: &Test) -> Option<Vec<Need>> {
         "fd.filename" => file_name(test),
         "evt.is_open_read" => opened(test, |access| matches!(access, 0 | 2 | 3)),
         "evt.is_open_write" => opened(test, |access| access != 0),
-        "fd.num" if is_open => returned(test),
-        "evt.rawres" => returned(test),
+        "fd.num" if is_open => returned(test, |_| None),
+        "evt.rawres" => returned(test, Some),
         "evt.res" => result(test),
         "evt.failed" => ended(boolean(test)?),
-        "fd.typechar" | "fd.type" => kind(test),
-        "fd.l4proto" => protocol(test),
+        "fd.typechar" | "fd.type" => Some(vec![of_families(call, kind(test)?)]),
+        "fd.l4proto" => Some(vec![of_families(call, protocol(test)?)]),
+        // Whoever connects is the client.
+        "fd.sport" | "fd.rport" if call == Call::connect => port(test),
         _ => None,
     }
 }
@@ -155,7 +163,8 @@ fn ended(failed: bool) -> Option<Vec<Need>> {
     Some(vec![Need { never, ..Need::default() }])
 }
 
-fn returned(test: &Test) -> Option<Vec<Need>> {
+/// `of_failure`: what a call returned that failed with this; none: any error is told as the same.
+fn returned(test: &Test, of_failure: fn(i64) -> Option<i64>) -> Option<Vec<Need>> {
     let Right::Numbers(numbers) = &test.right else { return None };
     let one = || numbers.first().copied().filter(|_| numbers.len() == 1);
     match test.operator {
@@ -166,11 +175,10 @@ fn returned(test: &Test) -> Option<Vec<Need>> {
         Operator::Equal | Operator::In | Operator::Intersects => {
             let mut all = Vec::new();
             for number in numbers {
-                let mut need = ended(*number < 0)?.pop()?;
-                // A failed call's `fd.num` is -1 whatever it failed by.
-                if *number >= 0 {
-                    need.returned = vec![i64::try_from(*number).ok()?];
-                }
+                let number = i64::try_from(*number).ok()?;
+                let mut need = ended(number < 0)?.pop()?;
+                let ret = if number < 0 { of_failure(number) } else { Some(number) };
+                need.returned.extend(ret);
                 all.push(need);
             }
             Some(all)
@@ -184,7 +192,13 @@ fn result(test: &Test) -> Option<Vec<Need>> {
     let is_success = |text: &String| text == "SUCCESS";
     match test.operator {
         Operator::Equal | Operator::In | Operator::Intersects if texts.iter().all(is_success) => ended(false),
-        Operator::Equal | Operator::In | Operator::Intersects if !texts.iter().any(is_success) => ended(true),
+        Operator::Equal | Operator::In | Operator::Intersects if !texts.iter().any(is_success) => {
+            let mut need = ended(true)?.pop()?;
+            need.returned =
+                texts.iter().filter_map(|text| errors::number(text)).filter(|ret| *ret < 0).collect();
+            // What is no error at all is never so.
+            Some(if need.returned.is_empty() { Vec::new() } else { vec![need] })
+        }
         Operator::NotEqual if texts.iter().all(is_success) => ended(true),
         Operator::StartsWith if texts.iter().all(|text| text.starts_with('E')) => ended(true),
         _ => None,
@@ -196,7 +210,7 @@ fn equal(test: &Test) -> Option<&[String]> {
     texts(test).filter(|_| is)
 }
 
-fn kind(test: &Test) -> Option<Vec<Need>> {
+fn kind(test: &Test) -> Option<Vec<u16>> {
     let mut families = Vec::new();
     for text in equal(test)? {
         families.extend(match text.as_str() {
@@ -207,11 +221,34 @@ fn kind(test: &Test) -> Option<Vec<Need>> {
             _ => return None,
         });
     }
-    Some(vec![Need { families, ..Need::default() }])
+    Some(families)
 }
 
 /// Only of an IP socket there is one. Which one follows from type and protocol together, and is left to user space.
-fn protocol(test: &Test) -> Option<Vec<Need>> {
+fn protocol(test: &Test) -> Option<Vec<u16>> {
     equal(test)?;
-    Some(vec![Need { families: vec![AF_INET, AF_INET6], ..Need::default() }])
+    Some(vec![AF_INET, AF_INET6])
+}
+
+/// A socket of one of these families. `socket(2)` makes one of the family that it is asked for.
+fn of_families(call: Call, families: Vec<u16>) -> Need {
+    if call == Call::socket {
+        return Need { chosen: families.into_iter().map(u32::from).collect(), ..Need::default() };
+    }
+    Need { families, ..Need::default() }
+}
+
+/// Of an IP socket, the port of its peer.
+fn port(test: &Test) -> Option<Vec<Need>> {
+    let (Right::Numbers(numbers), Operator::Equal | Operator::In | Operator::Intersects) =
+        (&test.right, test.operator)
+    else {
+        return None;
+    };
+    // Not a port at all: never so. That there is none the kernel does not tell from one that the call named.
+    let ports: Vec<u16> = numbers.iter().filter_map(|number| u16::try_from(*number).ok()).collect();
+    if ports.is_empty() {
+        return Some(Vec::new());
+    }
+    Some(vec![Need { families: vec![AF_INET, AF_INET6], ports, ..Need::default() }])
 }

@@ -4,11 +4,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use tarsier_abi::syscall::{Alternative, Call, Filter, NO_ARGUMENT, Plan, RECIPES, Subject, WRITES, class};
+use tarsier_abi::syscall::{
+    Alternative, Call, FAMILY, Filter, NO_ARGUMENT, PEER_PORT, Plan, RECIPES, Subject, WRITES, class,
+};
 
-use super::conditions_of;
+use super::{IP, conditions_of};
 use crate::event::syscall::{AF_INET, AF_INET6, AF_UNIX};
 use crate::rules::facts::kinds;
+use crate::rules::getters::errors::error;
 use crate::rules::ruleset::{Ready, Ruleset};
 use crate::rules::text::Span;
 use crate::rules::typed::{Expr, Operand};
@@ -78,10 +81,19 @@ pub enum About {
     },
     /// A path that is relative or not clean.
     UncleanPath,
-    /// A socket of this family, and what was returned; [`None`]: any.
+    /// A socket of this family, whose peer has this port, and what was returned; [`None`]: any.
     Descriptor {
         /// The family of its socket.
         family: Option<String>,
+        /// The port of its peer; of one that knows none, any.
+        port: Option<String>,
+        /// What the call returned.
+        returned: Option<String>,
+    },
+    /// What was asked for, and what was returned; [`None`]: anything.
+    Choice {
+        /// The number that was passed.
+        chosen: Option<String>,
         /// What the call returned.
         returned: Option<String>,
     },
@@ -286,8 +298,16 @@ fn about(subject: Subject, alternative: &Alternative) -> About {
             }
         }
         Subject::Descriptor if head_mask != 0 || tail_mask != 0 => About::Descriptor {
-            family: (head_mask != 0).then(|| family(head, head_mask)),
-            returned: (tail_mask != 0).then(|| number(tail.cast_signed(), tail_mask)),
+            family: (head_mask & FAMILY != 0).then(|| family(head & FAMILY, head_mask & FAMILY)),
+            port: (head_mask & PEER_PORT != 0).then(|| {
+                let shift = PEER_PORT.trailing_zeros();
+                masked((head & PEER_PORT) >> shift, (head_mask & PEER_PORT) >> shift, u16::MAX.into())
+            }),
+            returned: returned(tail, tail_mask),
+        },
+        Subject::Choice if head_mask != 0 || tail_mask != 0 => About::Choice {
+            chosen: (head_mask != 0).then(|| masked(head, head_mask, u32::MAX.into())),
+            returned: returned(tail, tail_mask),
         },
         _ => About::Anything,
     }
@@ -309,18 +329,30 @@ fn text(bits: u64, mask: u64) -> String {
 
 fn family(bits: u64, mask: u64) -> String {
     match u16::try_from(bits) {
-        Ok(family) if mask == u16::MAX.into() => match family {
+        _ if (bits, mask) == IP => "IP".to_owned(),
+        Ok(family) if mask == FAMILY => match family {
             AF_INET => "IPv4".to_owned(),
             AF_INET6 => "IPv6".to_owned(),
             AF_UNIX => "unix".to_owned(),
             other => format!("family {other}"),
         },
-        _ => format!("family & {mask:#x} = {bits:#x}"),
+        _ => format!("family {}", masked(bits, mask, FAMILY)),
     }
 }
 
-fn number(value: i64, mask: u64) -> String {
-    if mask == u64::MAX { value.to_string() } else { format!("{value:#x} in the bits {mask:#x}") }
+/// What was returned: an error by its name.
+fn returned(bits: u64, mask: u64) -> Option<String> {
+    let value = bits.cast_signed();
+    match mask {
+        0 => None,
+        u64::MAX => Some(error(value).map_or_else(|| value.to_string(), str::to_owned)),
+        _ => Some(masked(bits, mask, u64::MAX)),
+    }
+}
+
+/// A number of which only some bits count, all of them if the mask is `whole`.
+fn masked(bits: u64, mask: u64, whole: u64) -> String {
+    if mask == whole { bits.to_string() } else { format!("{bits:#x} in the bits {mask:#x}") }
 }
 
 impl Way {
@@ -367,15 +399,16 @@ impl Display for About {
                 (_, true) => write!(f, "path begins with {begins}"),
                 _ => write!(f, "path begins with {begins} and ends with {ends}"),
             },
-            Self::Descriptor { family, returned } => {
-                if let Some(family) = family {
-                    write!(f, "{family} socket")?;
-                }
-                match (family, returned) {
-                    (Some(_), Some(returned)) => write!(f, " and returned {returned}"),
-                    (None, Some(returned)) => write!(f, "returned {returned}"),
-                    _ => Ok(()),
-                }
+            Self::Descriptor { family, port, returned } => {
+                let family = family.as_ref().map(|family| format!("{family} socket"));
+                let port = port.as_ref().map(|port| format!("peer's port {port} or none"));
+                let returned = returned.as_ref().map(|returned| format!("returned {returned}"));
+                f.write_str(&[family, port, returned].into_iter().flatten().collect::<Vec<_>>().join(" and "))
+            }
+            Self::Choice { chosen, returned } => {
+                let chosen = chosen.as_ref().map(|chosen| format!("asked for {chosen}"));
+                let returned = returned.as_ref().map(|returned| format!("returned {returned}"));
+                f.write_str(&[chosen, returned].into_iter().flatten().collect::<Vec<_>>().join(" and "))
             }
         }
     }

@@ -4,7 +4,8 @@
 //! matches and that does not pass states what cannot be together, or a filter drops what it must not.
 
 use tarsier_abi::syscall::{
-    ALTERNATIVES, CLASSES, Call, Filter, Known, NO_ARGUMENT, Plan, RECIPES, Subject, WRITES, class,
+    ALTERNATIVES, CLASSES, Call, FAMILY, Filter, Known, NO_ARGUMENT, Plan, RECIPES, Subject, WRITES, class,
+    socket_head,
 };
 
 use super::{first_bytes, last_bytes};
@@ -30,16 +31,27 @@ pub fn lets_pass(plan: &Plan, event: &Stated) -> bool {
 /// Whether an event of this class can pass.
 fn holds(filter: &Filter, class: usize, call: Call, event: &Stated) -> bool {
     let bits = filter.by_class.get(class).copied().unwrap_or(0);
+    let in_common = filter.in_common.get(class).copied().unwrap_or_default();
     let any = |head: Known, tail: Known| {
+        if !in_common.holds(head, tail) {
+            return false;
+        }
         let mut alternatives = filter.alternatives.iter().take(ALTERNATIVES).enumerate();
         alternatives.any(|(place, alternative)| bits >> place & 1 != 0 && alternative.holds(head, tail))
     };
     match RECIPES[call as usize].subject() {
         Subject::Outcome => bits != 0,
         Subject::Descriptor => {
-            let returned = number(event, "evt.rawres").map_or(UNKNOWN, |ret| all(ret.cast_unsigned()));
-            families(event).into_iter().any(|family| any(family, returned))
+            let port = ["fd.sport", "fd.rport"].into_iter().find_map(|name| number(event, name));
+            let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+            families(event).into_iter().any(|family| any(socket(family, port), returned(event)))
         }
+        // What was asked for is stated in words, of which nothing is known here; of a socket its kind can be.
+        Subject::Choice if call == Call::socket => {
+            let asked = |family: Option<u16>| family.map_or(UNKNOWN, |family| all(family.into()));
+            families(event).into_iter().any(|family| any(asked(family), returned(event)))
+        }
+        Subject::Choice => any(UNKNOWN, returned(event)),
         Subject::Path => match path(event) {
             Some(path) if is_clean(path) => any(all(first_bytes(path).0), all(last_bytes(path).0)),
             _ => bits != 0,
@@ -76,19 +88,30 @@ fn failed(event: &Stated) -> Option<bool> {
     by_number.or_else(|| truth(event, "evt.failed")).or_else(by_name)
 }
 
-/// The families that its socket can have.
-fn families(event: &Stated) -> Vec<Known> {
+/// What it returned.
+fn returned(event: &Stated) -> Known {
+    number(event, "evt.rawres").map_or(UNKNOWN, |ret| all(ret.cast_unsigned()))
+}
+
+/// What is known of a socket of this family, if it is known, whose peer has this port, if it is not 0.
+fn socket(family: Option<u16>, port: u16) -> Known {
+    let head = socket_head(family.unwrap_or(0), port);
+    if family.is_some() { head } else { Known { known: head.known & !FAMILY, ..head } }
+}
+
+/// The families that its socket can have; none: any.
+fn families(event: &Stated) -> Vec<Option<u16>> {
     let kind = text(event, "fd.type").or_else(|| text(event, "fd.typechar"));
     let families: &[u16] = match kind {
-        None => return vec![UNKNOWN],
+        None => return vec![None],
         // An IPv6 socket can speak IPv4.
         Some(b"ipv4" | b"4" | b"2") => &[AF_INET, AF_INET6],
         Some(b"ipv6" | b"6" | b"3") => &[AF_INET6],
         Some(b"unix" | b"u") => &[AF_UNIX],
         // Some other socket, or a file.
-        Some(_) => return vec![UNKNOWN],
+        Some(_) => return vec![None],
     };
-    families.iter().map(|family| all(u64::from(*family))).collect()
+    families.iter().copied().map(Some).collect()
 }
 
 /// The path as it was written, as far as is stated.

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use tarsier_abi::syscall::{Known, PartKind, SocketFacts, WRITES, part_flag};
+use tarsier_abi::syscall::{Address, Known, PartKind, SocketFacts, WRITES, part_flag};
 
 use super::*;
 use crate::event::syscall;
@@ -145,7 +145,9 @@ fn known(bits: u64) -> Known {
 
 fn holds(filter: &Filter, class: usize, head: Known, tail: Known) -> bool {
     let bits = filter.by_class[class];
-    (0..ALTERNATIVES).any(|place| bits >> place & 1 != 0 && filter.alternatives[place].holds(head, tail))
+    filter.in_common[class].holds(head, tail)
+        && (0..ALTERNATIVES)
+            .any(|place| bits >> place & 1 != 0 && filter.alternatives[place].holds(head, tail))
 }
 
 /// What the kernel side does with an event, in plain words.
@@ -162,10 +164,14 @@ fn passes(filter: &Filter, event: &syscall::Event<'_>) -> bool {
     }
     match recipe.subject() {
         Subject::Outcome => true,
+        Subject::Choice => {
+            let chosen = event.number(usize::from(recipe.choice)).unwrap_or(0) as u32;
+            holds(filter, class, known(chosen.into()), known(event.ret.cast_unsigned()))
+        }
         Subject::Descriptor => {
             let head = match (event.socket, event.file) {
-                (Some(socket), _) => known(socket.facts.family.into()),
-                (None, Some(_)) => known(0),
+                (Some(socket), _) => socket_head(socket.facts.family, socket.facts.peer_port),
+                (None, Some(_)) => socket_head(0, 0),
                 (None, None) => Known { bits: 0, known: 0 },
             };
             holds(filter, class, head, known(event.ret.cast_unsigned()))
@@ -228,6 +234,29 @@ pub(super) fn leaf() -> impl Strategy<Value = String> {
             "fd.type in (ipv4, unix)",
             "fd.l4proto = udp",
             "fd.l4proto in (tcp, icmp)",
+            "fd.sport = 80",
+            "fd.sport in (80, 443)",
+            "fd.rport = 443",
+            "fd.sport != 80",
+            "fd.lport = 80",
+            "fd.sip.name = x",
+            "evt.res = EINPROGRESS",
+            "evt.res in (ENOENT, EPERM)",
+            "evt.rawres in (-2, 1)",
+            "evt.arg.domain contains AF_INET",
+            "evt.arg.domain = AF_NETLINK",
+            "evt.arg.domain != AF_INET",
+            "evt.arg.request contains PTRACE_ATTACH",
+            "evt.arg.request startswith PTRACE_",
+            "evt.arg.request in (PTRACE_SEIZE, PTRACE_UNKNOWN)",
+            "evt.arg.request in (PTRACE_TRACEME, 16)",
+            "evt.arg.request = PTRACE_TRACEME",
+            "evt.arg.cmd = 5",
+            "evt.arg.cmd in (5, BPF_PROG_LOAD)",
+            "evt.arg.cmd icontains prog_load",
+            "evt.arg.option = PR_SET_SECCOMP",
+            "evt.arg.option contains 1",
+            "evt.arg[1] = AF_UNIX",
             "proc.name = cat",
             "proc.name = dog",
         ])
@@ -240,9 +269,14 @@ prop_compose! {
     fn records()(
         call in prop::sample::select(vec![
             Call::open, Call::openat, Call::openat2, Call::creat, Call::open_by_handle_at, Call::mkdirat,
-            Call::dup2, Call::connect, Call::sendto, Call::socket, Call::fchmod, Call::setuid,
+            Call::dup2, Call::connect, Call::connect, Call::sendto, Call::socket, Call::fchmod, Call::setuid,
+            Call::ptrace, Call::bpf, Call::prctl,
         ]),
-        ret in -3_i64..5,
+        ret in prop_oneof![6 => -3_i64..5, 1 => Just(-115_i64)],
+        asked in prop::sample::select(vec![0_i64, 1, 2, 5, 10, 16, 17, 22, 0x4206, 0x9999]),
+        ports in prop::sample::select(vec![(0_u16, 0_u16), (0, 80), (80, 0), (443, 80), (80, 443), (80, 22)]),
+        kind in prop::sample::select(vec![1_u16, 2, 3]),
+        names_address in any::<bool>(),
         flags in 0_i64..0o103,
         path in path(),
         path_flags in prop::sample::select(vec![0, 0, 0, part_flag::UNREADABLE, part_flag::TRUNCATED]),
@@ -255,10 +289,20 @@ prop_compose! {
         if let Some(place) = numbers.get_mut(usize::from(recipe.flags)) {
             *place = flags;
         }
+        if let Some(place) = numbers.get_mut(usize::from(recipe.choice)) {
+            *place = asked;
+        }
+        // `socket(2)` makes what it is asked for.
+        if let (Call::socket, Some((family, ..))) = (call, &socket) {
+            numbers[0] = i64::from(*family);
+        }
         let mut record = record(call, ret, &numbers[..usize::from(recipe.numbers)]);
+        let has_socket = recipe.subject() == Subject::Descriptor || call == Call::socket && ret >= 0;
         match socket {
-            Some((family, protocol, addresses)) if recipe.subject() == Subject::Descriptor => {
-                let mut facts = SocketFacts { family, protocol, kind: 1, ..SocketFacts::default() };
+            Some((family, protocol, addresses)) if has_socket => {
+                let (local_port, peer_port) = ports;
+                let mut facts =
+                    SocketFacts { family, protocol, kind, local_port, peer_port, ..SocketFacts::default() };
                 facts.local.copy_from_slice(&addresses[..16]);
                 facts.peer.copy_from_slice(&addresses[16..]);
                 // An IPv6 socket that speaks IPv4.
@@ -269,8 +313,12 @@ prop_compose! {
                 }
                 record = record.socket(facts);
             }
-            _ if recipe.subject() != Subject::Outcome && ret >= 0 => record = record.file(0o100_644, own.as_bytes()),
+            _ if matches!(recipe.subject(), Subject::Path | Subject::Descriptor) && ret >= 0 => record = record.file(0o100_644, own.as_bytes()),
             _ => {}
+        }
+        if names_address && recipe.address == Address::Second {
+            // The address of a peer that the socket does not know: 1.2.3.4, port 80.
+            record = record.part(PartKind::Address, &[2, 0, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
         }
         if recipe.path.at != tarsier_abi::syscall::NO_ARGUMENT {
             let text = if path_flags == part_flag::UNREADABLE { "" } else { &path };
