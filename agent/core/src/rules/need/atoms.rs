@@ -36,8 +36,8 @@ fn of_field(call: Call, name: &str, test: &Test) -> Option<Vec<Need>> {
         "evt.rawres" => returned(test, Some),
         "evt.res" => result(test),
         "evt.failed" => ended(boolean(test)?),
-        "fd.typechar" | "fd.type" => Some(vec![of_families(call, kind(test)?)]),
-        "fd.l4proto" => Some(vec![of_families(call, protocol(test)?)]),
+        "fd.typechar" | "fd.type" => kind(test),
+        "fd.l4proto" => protocol(test),
         // Whoever connects is the client.
         "fd.sport" | "fd.rport" if call == Call::connect => port(test),
         _ => None,
@@ -210,7 +210,7 @@ fn equal(test: &Test) -> Option<&[String]> {
     texts(test).filter(|_| is)
 }
 
-fn kind(test: &Test) -> Option<Vec<u16>> {
+fn kind(test: &Test) -> Option<Vec<Need>> {
     let mut families = Vec::new();
     for text in equal(test)? {
         families.extend(match text.as_str() {
@@ -221,21 +221,17 @@ fn kind(test: &Test) -> Option<Vec<u16>> {
             _ => return None,
         });
     }
-    Some(families)
+    Some(vec![Need { families, ..Need::default() }])
 }
 
 /// Only of an IP socket there is one. Which one follows from type and protocol together, and is left to user space.
-fn protocol(test: &Test) -> Option<Vec<u16>> {
-    equal(test)?;
-    Some(vec![AF_INET, AF_INET6])
-}
-
-/// A socket of one of these families. `socket(2)` makes one of the family that it is asked for.
-fn of_families(call: Call, families: Vec<u16>) -> Need {
-    if call == Call::socket {
-        return Need { chosen: families.into_iter().map(u32::from).collect(), ..Need::default() };
+fn protocol(test: &Test) -> Option<Vec<Need>> {
+    // What has none says so.
+    let is_none = |text: &String| text == "<NA>";
+    if equal(test)?.iter().any(is_none) {
+        return None;
     }
-    Need { families, ..Need::default() }
+    Some(vec![Need { families: vec![AF_INET, AF_INET6], ..Need::default() }])
 }
 
 /// Of an IP socket, the port of its peer.

@@ -46,11 +46,7 @@ fn holds(filter: &Filter, class: usize, call: Call, event: &Stated) -> bool {
             let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
             families(event).into_iter().any(|family| any(socket(family, port), returned(event)))
         }
-        // What was asked for is stated in words, of which nothing is known here; of a socket its kind can be.
-        Subject::Choice if call == Call::socket => {
-            let asked = |family: Option<u16>| family.map_or(UNKNOWN, |family| all(family.into()));
-            families(event).into_iter().any(|family| any(asked(family), returned(event)))
-        }
+        // What was asked for is stated in words, of which nothing is known here.
         Subject::Choice => any(UNKNOWN, returned(event)),
         Subject::Path => match path(event) {
             Some(path) if is_clean(path) => any(all(first_bytes(path).0), all(last_bytes(path).0)),

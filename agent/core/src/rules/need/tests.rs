@@ -234,6 +234,7 @@ pub(super) fn leaf() -> impl Strategy<Value = String> {
             "fd.type in (ipv4, unix)",
             "fd.l4proto = udp",
             "fd.l4proto in (tcp, icmp)",
+            "fd.l4proto in (tcp, '<NA>')",
             "fd.sport = 80",
             "fd.sport in (80, 443)",
             "fd.rport = 443",
@@ -332,7 +333,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     /// What a rule matches is never dropped in the kernel.
     #[test]

@@ -108,7 +108,8 @@ fn a_plan_in_words() {
              | failed and IP socket and peer's port 80 or none and returned EINPROGRESS\n",
         ),
         (&["evt.type = socket and evt.arg.domain contains AF_PACKET"], "socket: asked for 17\n"),
-        (&["evt.type = socket and fd.type = ipv6"], "socket: asked for 10\n"),
+        // One that was not made has a kind for Falco all the same.
+        (&["evt.type = socket and fd.typechar = '4'"], "socket: ForRules\n  r0: fd.typechar = '4'\n"),
         (
             &["evt.type = ptrace and evt.arg.request in (PTRACE_ATTACH, PTRACE_SEIZE)"],
             "ptrace: asked for 16 | asked for 16902\n",
