@@ -195,7 +195,10 @@ fn caused(ledger: &Ledger, sensor: Sensor, done: Done) -> anyhow::Result<Option<
     };
     let produced = ledger.count(ledger::PRODUCED, &[("sensor", sensor.name())])?;
     let skipped = skipped(ledger, sensor)?;
-    Ok(Some(equation.right("produced", produced).right("skipped by the kernel", skipped)))
+    let equation = equation.right("produced", produced).right("skipped by the kernel", skipped);
+    // Nobody says of whom a run was skipped: it may have been of a process outside the scope, or of a second last thread.
+    let others = equation.more_on_the_right().min(skipped);
+    Ok(Some(equation.left("skipped of others", others)))
 }
 
 /// Runs that the kernel skipped of the sensor's programs: one for each kind of hook that it can have.

@@ -40,10 +40,20 @@ impl Equation {
         self.left.iter().chain(&self.right).all(|(_, count)| *count == 0)
     }
 
+    /// How many more the right side has; 0: none.
+    pub fn more_on_the_right(&self) -> u64 {
+        let (left, right) = self.sums();
+        right.saturating_sub(left)
+    }
+
+    fn sums(&self) -> (u64, u64) {
+        let sum = |side: &[Term]| side.iter().map(|(_, count)| count).sum();
+        (sum(&self.left), sum(&self.right))
+    }
+
     /// An error that says by how much it does not hold.
     pub fn check(&self) -> anyhow::Result<()> {
-        let sum = |side: &[Term]| side.iter().map(|(_, count)| count).sum::<u64>();
-        let (left, right) = (sum(&self.left), sum(&self.right));
+        let (left, right) = self.sums();
         let (more, side) = if left > right { (left - right, "left") } else { (right - left, "right") };
         if more != 0 {
             bail!("this does not hold, there are {more} more on the {side}: {self}");
@@ -78,6 +88,7 @@ mod tests {
             Equation::of("exec").left("produced", 10).right("received", received).right("ring_full", 3)
         };
         equation(7).check().unwrap();
+        assert_eq!([5, 7, 9].map(|received| equation(received).more_on_the_right()), [0, 0, 2]);
         assert_eq!(equation(7).to_string(), "exec: produced 10 = received 7 + ring_full 3");
         let error = equation(8).check().unwrap_err().to_string();
         assert!(error.contains("1 more on the right") && error.contains("received 8"), "{error}");
