@@ -165,10 +165,10 @@ fn hooks(runs: &[(String, Run)], text: &mut String) -> Result<()> {
     for sensor in subject(&first.results, "hooks")?.keys() {
         write!(text, "| `{sensor}` |")?;
         for (_, run) in runs {
-            let hooks =
-                subject(&run.results, "hooks")?.get(sensor).and_then(Value::as_array).context("no hooks")?;
-            let hooks: Vec<_> =
-                hooks.iter().filter_map(Value::as_str).map(|hook| format!("`{hook}`")).collect();
+            // A sensor that is off there may not be named at all.
+            let hooks = subject(&run.results, "hooks")?.get(sensor).and_then(Value::as_array);
+            let hooks = hooks.into_iter().flatten().filter_map(Value::as_str);
+            let hooks: Vec<_> = hooks.map(|hook| format!("`{hook}`")).collect();
             let hooks = if hooks.is_empty() { "off".to_owned() } else { hooks.join("<br>") };
             write!(text, " {hooks} |")?;
         }
