@@ -336,8 +336,6 @@ mod tests {
         let mut config = Config::default();
         config.rules.files = vec![path];
         config.rules.cost = cost;
-        // Nothing is looked up for an alert, so that no event is tried a second time.
-        config.alerts.append_output.clear();
         let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/6.12.tarsier");
         let mut reader = Reader::new(File::open(capture).unwrap()).unwrap();
         let about = reader.about().clone();

@@ -285,7 +285,6 @@ fn address(event: &Event<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes as text: what cannot be printed is a dot.
 /// The argument `args` of a program's start as `evt.args` has it; `arguments` are the command line, each ended by NUL.
 pub fn shown_arguments(arguments: &[u8]) -> Vec<u8> {
     let mut shown = Vec::new();
@@ -293,6 +292,7 @@ pub fn shown_arguments(arguments: &[u8]) -> Vec<u8> {
     shown
 }
 
+/// Bytes as text: what cannot be printed is a dot.
 fn printable(bytes: &[u8], out: &mut Vec<u8>) {
     if bytes.is_empty() {
         return out.extend_from_slice(NULL);
